@@ -1,0 +1,21 @@
+"""Limits and defaults in one place; units are in the names or behind them."""
+
+import os
+from pathlib import Path
+
+WORKSPACE = Path(os.environ.get("RECIPE_WORKSPACE", "workspace"))
+
+# What is read from files is hostile: bounds on one image.
+MAX_IMAGE_BYTES = 512 * 2**20
+MAX_IMAGE_PIXELS = 178_956_970  # Pillow's own bound for a decompression bomb
+
+SHARD_SAMPLES = 512  # samples measured, written and resumed as one
+MEASURED_SIDE = 384  # px: JPEGs are decoded at the smallest scale whose longer side is at least this
+THUMBNAIL_SIDE = 192  # px, longer side
+
+HEARTBEAT_SECONDS = 1.0
+LOST_AFTER_SECONDS = 15.0  # a running job that has not beaten its heart for this long is lost
+SLOTS = {"scan": 2}  # jobs of a kind that run at the same time; one where not named
+
+QUERY_SECONDS = 10.0
+QUERY_MEMORY = "1GB"

@@ -1,0 +1,66 @@
+"""The one database of a workspace: SQLAlchemy Core, SQLite in WAL mode.
+
+Everything that several processes write at once stands here (datasets, jobs); what is big stands in files beside it.
+A store may be used from any thread and any process; each write is one short transaction.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, Text, create_engine, event
+
+schema = MetaData()
+
+datasets = Table(
+    "datasets",
+    schema,
+    Column("name", String, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("options", JSON, nullable=False),  # the columns of a table: {"path": ..., "label": ..., "split": ...}
+    Column("note", Text),  # shown with the dataset, e.g. that it is a demo
+    Column("created", Float, nullable=False),  # seconds since the epoch, as all times here
+)
+
+jobs = Table(
+    "jobs",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String, nullable=False),  # "scan", later "run", "embed"
+    Column("subject", String, nullable=False),  # the dataset that it works on
+    Column("work", String, nullable=False),  # import path of its function, "package.module:function"
+    Column("spec", JSON, nullable=False),
+    Column("folder", Text, nullable=False),  # where its log and files stand
+    Column("state", String, nullable=False),  # queued, running, finished, failed, stopped, lost
+    Column("attempt", Integer, nullable=False, default=0),  # a worker whose attempt is not this one has been replaced
+    Column("progress", JSON, nullable=False, default=dict),
+    Column("error", Text),  # one sentence, where it failed
+    Column("stop_requested", Integer, nullable=False, default=0),
+    Column("host", String),
+    Column("pid", Integer),
+    Column("heartbeat", Float),
+    Column("created", Float, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Index("jobs_by_subject", "subject", "kind", "id"),
+    Index("jobs_by_state", "state"),
+)
+
+
+class Store:
+    """`Store("workspace").engine` is the database at `workspace/recipe.db`, made where it is missing."""
+
+    def __init__(self, folder: Path | str):
+        self.folder = Path(folder).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.engine = _open(f"sqlite:///{self.folder / 'recipe.db'}")
+        schema.create_all(self.engine)
+
+
+def _open(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection, _record):
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
