@@ -1,11 +1,11 @@
 """Every error that Recipe raises on purpose. Its text is one sentence for the user, saying what to do.
 
-    RecipeError
-    ├── BadSource      a path, table or archive that cannot be read as a source
-    ├── BadQuery       a condition, filter or sort order that the catalog cannot answer
-    ├── NotFound       a dataset, job or sample that does not exist
-    ├── Conflict       what was asked clashes with what is there or under way
-    └── Stopped        a job was asked to stop (raised inside its worker only)
+RecipeError
+├── BadSource      a path, table or archive that cannot be read as a source
+├── BadQuery       a condition, filter or sort order that the catalog cannot answer
+├── NotFound       a dataset, job or sample that does not exist
+├── Conflict       what was asked clashes with what is there or under way
+└── Stopped        a job was asked to stop (raised inside its worker only)
 """
 
 

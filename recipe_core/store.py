@@ -6,7 +6,21 @@ A store may be used from any thread and any process; each write is one short tra
 
 from pathlib import Path
 
-from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import (
+    JSON,
+    Column,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    text,
+)
 
 schema = MetaData()
 
@@ -42,6 +56,9 @@ jobs = Table(
     Column("ended", Float),
     Index("jobs_by_subject", "subject", "kind", "id"),
     Index("jobs_by_state", "state"),
+    # One job at a time works in a folder.
+    Index("jobs_active_in_folder", "folder", unique=True, sqlite_where=text("state IN ('queued', 'running')")),
+    sqlite_autoincrement=True,  # the id of a deleted job is never given again: an old worker may still carry it
 )
 
 

@@ -1,0 +1,302 @@
+"""The catalog: one row per sample, in Parquet, asked by DuckDB for just the rows that are shown.
+
+    catalog = Catalog(dataset_folder)
+    catalog.rows(Selection(where="label = 'cat'"), order_by="brightness desc", limit=48)
+
+DuckDB is locked to this dataset's folder: it opens no other file, loads nothing, and its settings cannot be changed.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from duckdb import DuckDBPyRelation
+
+from recipe_core import settings
+from recipe_core.data.condition import first_line
+from recipe_core.data.facts import ABOUT
+from recipe_core.data.selection import Selection, is_number, is_time, known_column
+from recipe_core.errors import BadQuery, NotFound
+
+GIVEN = ("key", "label", "split")
+EVERYTHING = Selection()
+Answer = TypeVar("Answer")
+
+
+class Catalog:
+    """The samples of one dataset: the finished scan's, or, while the first scan runs, those measured so far.
+
+    Instances may be shared between threads.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    # What there is
+
+    @property
+    def files(self) -> list[str]:
+        """The Parquet files that make up the catalog now."""
+        finished = self.folder / "catalog" / "catalog.parquet"
+        if finished.exists():
+            return [str(finished)]
+        return sorted(str(path) for path in (self.folder / "scan").glob("*/parts/*.parquet"))
+
+    def types(self) -> dict[str, str]:
+        """Column -> DuckDB type, of the columns that are shown (internal ones start with an underscore)."""
+        return self._ask(
+            lambda rows: {name: kind for name, kind in _types(rows).items() if not name.startswith("_")}, {}
+        )
+
+    def axes(self) -> list[str]:
+        """The columns with numbers or times: each can be filtered by a range and drawn as a histogram."""
+        return [name for name, kind in self.types().items() if is_number(kind) or is_time(kind)]
+
+    def categories(self) -> list[str]:
+        """The columns with words or truth values, except those that tell every sample apart."""
+        identities = {"key", "error", "byte_hash", "pixel_hash", "phash", "dhash"}
+        return [
+            name for name, kind in self.types().items() if kind in ("VARCHAR", "BOOLEAN") and name not in identities
+        ]
+
+    # Questions
+
+    def count(self, selection: Selection = EVERYTHING) -> int:
+        return self._ask(lambda rows: rows.aggregate("count(*)").fetchall()[0][0], 0, selection)
+
+    def rows(
+        self,
+        selection: Selection = EVERYTHING,
+        order_by: str = "",
+        limit: int | None = None,
+        offset: int = 0,
+        internal: bool = False,
+    ) -> pd.DataFrame:
+        """The selected samples, one row each.
+
+        Args:
+            order_by: columns with an optional asc or desc, e.g. "brightness desc, key"; ties and no order go by key.
+            limit, offset: how many rows, and how many to pass over first.
+            internal: also the columns that say where the thumbnail stands.
+
+        Raises:
+            BadQuery: a column does not exist, or the condition cannot be used.
+        """
+
+        def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
+            ordered = rows.order(parse_order(order_by, _types(rows)))
+            shown = ordered.limit(limit if limit is not None else 2**62, offset=offset)
+            return _shown(shown, internal).df()
+
+        return self._ask(answer, pd.DataFrame(columns=list(GIVEN)), selection)
+
+    def sample(self, key: str) -> dict:
+        """One sample's row, with its internal columns.
+
+        Raises:
+            NotFound: no sample has this key.
+        """
+        found = self.rows(Selection(choices={"key": (key,)}), limit=1, internal=True)
+        if found.empty:
+            raise NotFound(f'There is no sample "{key}" in this dataset.')
+        return {name: None if _missing(value) else value for name, value in found.iloc[0].items()}
+
+    def choices(self, column: str, selection: Selection = EVERYTHING, limit: int = 1000) -> pd.DataFrame:
+        """A column's values and how many samples have each, most frequent first: columns `value` (text), `samples`."""
+
+        def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
+            name = quoted(known_column(column, _types(rows)))
+            counted = rows.aggregate(
+                f"CAST({name} AS VARCHAR) AS value, count(*) AS samples", f"CAST({name} AS VARCHAR)"
+            )
+            return counted.order("samples DESC, value").limit(limit).df()
+
+        return self._ask(answer, pd.DataFrame({"value": [], "samples": []}), selection)
+
+    def extent(self, column: str, selection: Selection = EVERYTHING) -> tuple | None:
+        """Lowest and highest value of an axis, or None where it has no value."""
+
+        def answer(rows: DuckDBPyRelation) -> tuple | None:
+            name = quoted(known_column(column, _types(rows)))
+            usual = f"{name} IS NOT NULL" + (
+                f" AND isfinite({name})" if _types(rows)[column] in ("FLOAT", "DOUBLE") else ""
+            )
+            low, high = rows.filter(usual).aggregate(f"min({name}), max({name})").fetchall()[0]
+            return None if low is None else (low, high)
+
+        return self._ask(answer, None, selection)
+
+    def histogram(self, column: str, selection: Selection = EVERYTHING, bins: int = 40) -> pd.DataFrame:
+        """Samples per equal interval of an axis: columns `low`, `high`, `samples`; intervals of whole numbers are whole."""
+        extent = self.extent(column, selection)
+        if extent is None:
+            return pd.DataFrame({"low": [], "high": [], "samples": []})
+
+        def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
+            kind, name = _types(rows)[column], quoted(column)
+            value = f"epoch({name})" if is_time(kind) else f"CAST({name} AS DOUBLE)"
+            start, width, count = _intervals(extent, kind, bins)
+            position = f"least(CAST(floor(({value} - {start!r}) / {width!r}) AS INTEGER), {count - 1})"
+            finite = rows.filter(f"{name} IS NOT NULL AND isfinite({value})")
+            counted = dict(finite.aggregate(f"{position} AS bin, count(*) AS samples", position).fetchall())
+            table = pd.DataFrame({"low": [start + width * i for i in range(count)], "samples": 0})
+            table["samples"] = [counted.get(i, 0) for i in range(count)]
+            table.insert(1, "high", table["low"] + width)
+            if is_time(kind):
+                table["low"], table["high"] = (pd.to_datetime(table[edge], unit="s") for edge in ("low", "high"))
+            return table
+
+        return self._ask(answer, pd.DataFrame(), selection)
+
+    def grouped(
+        self, column: str, selection: Selection, order_by: str, per_group: int, limit: int, offset: int
+    ) -> pd.DataFrame:
+        """The first samples of each value of a column, largest groups first; `_group_samples` is their group's size."""
+
+        def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
+            name, order = quoted(known_column(column, _types(rows))), parse_order(order_by, _types(rows))
+            found = rows.query(
+                "selected",
+                f"""WITH sizes AS (
+                        SELECT {name} AS value, count(*) AS samples FROM selected GROUP BY 1
+                        ORDER BY samples DESC, value LIMIT {int(limit)} OFFSET {int(offset)})
+                    SELECT selected.*, sizes.samples AS _group_samples
+                    FROM selected JOIN sizes ON {name} IS NOT DISTINCT FROM sizes.value
+                    QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {order}) <= {int(per_group)}
+                    ORDER BY _group_samples DESC, {name}, {order}""",
+            )
+            return found.df() if found is not None else pd.DataFrame()
+
+        return self._ask(answer, pd.DataFrame(), selection)
+
+    def stream(self, selection: Selection, order_by: str, write: Callable[[pa.RecordBatch], None]) -> None:
+        """Hand the selected rows, in order, to `write` batch by batch, so that memory stays bounded."""
+
+        def answer(rows: DuckDBPyRelation) -> None:
+            shown = _shown(rows.order(parse_order(order_by, _types(rows))), internal=False)
+            for batch in shown.to_arrow_reader(10_000):
+                write(batch)
+
+        self._ask(answer, None, selection, seconds=3600.0)
+
+    # How they are asked
+
+    def _ask(
+        self,
+        question: Callable[[DuckDBPyRelation], Answer],
+        nothing: Answer,
+        selection: Selection = EVERYTHING,
+        seconds: float = settings.QUERY_SECONDS,
+    ) -> Answer:
+        """Answer a question about the selected rows, or give `nothing` where there is no catalog yet."""
+        files = self.files
+        if not files:
+            return nothing
+        cursor = self._cursor()
+        timer = threading.Timer(seconds, cursor.interrupt)
+        timer.start()
+        try:
+            rows = cursor.read_parquet(files, union_by_name=True)
+            types = _types(rows)
+            texts = [name for name, kind in types.items() if kind == "VARCHAR" and name not in ABOUT and name[0] != "_"]
+            for expression in selection.expressions(types, texts):
+                rows = rows.filter(expression)
+            return question(rows)
+        except duckdb.InterruptException as problem:
+            raise BadQuery(
+                f"The query took longer than {seconds:.0f} s and was stopped; make the condition simpler."
+            ) from problem
+        except duckdb.IOException:
+            if self.files == files:
+                raise
+            return self._ask(
+                question, nothing, selection, seconds
+            )  # the scan finished and replaced its parts meanwhile
+        except duckdb.Error as problem:
+            if not selection.where.strip():
+                raise
+            raise BadQuery(f"The condition cannot be used: {first_line(problem)}.") from problem
+        finally:
+            timer.cancel()
+            with suppress(duckdb.Error):
+                cursor.close()
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = _locked_connection(self.folder)
+            return self._connection.cursor()
+
+
+def quoted(name: str) -> str:
+    """A column's name as a SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def parse_order(order_by: str, types: dict[str, str]) -> str:
+    """ "brightness desc, width" as an ORDER BY list that ends with the key.
+
+    Raises:
+        BadQuery: a column does not exist, or a part is not "column", "column asc" or "column desc".
+    """
+    parts = []
+    for part in filter(None, (piece.strip() for piece in order_by.split(","))):
+        name, _, direction = part.rpartition(" ")
+        if direction.lower() not in ("asc", "desc") or not name:
+            name, direction = part, "asc"
+        name = known_column(name.strip().strip('"'), types)
+        parts.append(f"{quoted(name)} {direction.upper()} NULLS LAST")
+    return ", ".join([*parts, '"key"'])
+
+
+def _locked_connection(folder: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute(f"SET memory_limit = '{settings.QUERY_MEMORY}'")
+    spill = folder / "tmp"
+    spill.mkdir(parents=True, exist_ok=True)
+    connection.execute(f"SET temp_directory = {_literal(str(spill))}")
+    readable = ", ".join(_literal(f"{folder / part}/") for part in ("catalog", "scan"))
+    connection.execute(f"SET allowed_directories = [{readable}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _types(rows: DuckDBPyRelation) -> dict[str, str]:
+    return dict(zip(rows.columns, map(str, rows.types), strict=True))
+
+
+def _shown(rows: DuckDBPyRelation, internal: bool) -> DuckDBPyRelation:
+    if internal:
+        return rows
+    return rows.project(", ".join(quoted(name) for name in rows.columns if not name.startswith("_")))
+
+
+def _missing(value: object) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def _intervals(extent: tuple, kind: str, bins: int) -> tuple[float, float, int]:
+    """Start, width and number of the intervals of a histogram over an axis."""
+    if is_time(kind):
+        low, high = (pd.Timestamp(edge).timestamp() for edge in extent)
+    else:
+        low, high = (float(edge) for edge in extent)
+    if kind not in ("FLOAT", "DOUBLE") and not is_time(kind):
+        width = max(1.0, float(-((low - high - 1) // bins)))
+        return low, width, int(-((low - high - 1) // width))
+    width = (high - low) / bins
+    if not low + width > low:
+        return low, max(abs(low) * 1e-6, 1e-6), 1
+    return low, width, bins

@@ -1,0 +1,178 @@
+"""The facts: what the scan measures of every image, each with its unit and what it means.
+
+Facts about the file and its header are of the whole image. Facts about the picture are measured on the upright image at
+reduced scale (longer side 384 to 767 px for larger ones), so that sharpness compares between photos of different sizes.
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from recipe_core.data.decode import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One column of the catalog that the scan measures."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    about: str
+
+
+FACTS = (
+    Fact("readable", pa.bool_(), "", "the whole picture could be decoded"),
+    Fact(
+        "error_kind",
+        pa.string(),
+        "",
+        "why not, in a word: missing, empty, truncated, not_an_image, too_large, broken, ...",
+    ),
+    Fact("error", pa.string(), "", "why not, in a sentence"),
+    Fact("width", pa.int32(), "px", "width, upright"),
+    Fact("height", pa.int32(), "px", "height, upright"),
+    Fact("aspect", pa.float32(), "", "width / height"),
+    Fact("megapixels", pa.float32(), "MP", "width x height / 1,000,000"),
+    Fact("file_bytes", pa.int64(), "bytes", "size of the file"),
+    Fact("bits_per_pixel", pa.float32(), "bits", "size of the file / pixels: low means strongly compressed or empty"),
+    Fact("format", pa.string(), "", "what the file is, whatever its name says"),
+    Fact("extension", pa.string(), "", "what its name says, in lower case"),
+    Fact("mode", pa.string(), "", "colour mode of the file, as Pillow names it: L, RGB, RGBA, P, CMYK, I;16, ..."),
+    Fact("orientation", pa.int8(), "", "EXIF orientation, 1 to 8; honoured in what is shown and measured"),
+    Fact("camera_make", pa.string(), "", "maker of the camera, from EXIF"),
+    Fact("camera_model", pa.string(), "", "model of the camera, from EXIF"),
+    Fact("captured_at", pa.timestamp("s"), "", "capture time, from EXIF"),
+    Fact("brightness", pa.float32(), "0-255", "mean of the grey image"),
+    Fact("contrast", pa.float32(), "0-128", "standard deviation of the grey image"),
+    Fact("saturation", pa.float32(), "0-1", "mean HSV saturation"),
+    Fact("colourfulness", pa.float32(), "0-~150", "Hasler and Süsstrunk's measure (2003)"),
+    Fact(
+        "sharpness",
+        pa.float32(),
+        "",
+        "variance of the Laplacian of the grey image (Pech-Pacheco et al., 2000): low means blurred",
+    ),
+    Fact("entropy", pa.float32(), "bits", "Shannon entropy of the grey histogram, 0 to 8"),
+    Fact("clipped", pa.float32(), "0-1", "share of pixels at pure black or pure white"),
+    Fact("clipped_dark", pa.float32(), "0-1", "share of pixels at pure black"),
+    Fact("clipped_bright", pa.float32(), "0-1", "share of pixels at pure white"),
+    Fact("red", pa.float32(), "0-255", "mean of the red channel"),
+    Fact("green", pa.float32(), "0-255", "mean of the green channel"),
+    Fact("blue", pa.float32(), "0-255", "mean of the blue channel"),
+    Fact("border_colour", pa.string(), "#rrggbb", "median colour of the outermost pixels"),
+    Fact("border_spread", pa.float32(), "0-128", "standard deviation of the outermost pixels: 0 is an even frame"),
+    Fact("byte_hash", pa.string(), "", "XXH3-128 of the file: equal for exact copies"),
+    Fact("pixel_hash", pa.string(), "", "XXH3-128 of the decoded pixels (large JPEGs: at reduced scale)"),
+    Fact("phash", pa.string(), "", "perceptual hash, equal to imagehash.phash"),
+    Fact("dhash", pa.string(), "", "difference hash, equal to imagehash.dhash"),
+    Fact("phash_turned", pa.list_(pa.string()), "", "phash of the eight flips and quarter turns"),
+    Fact("dhash_turned", pa.list_(pa.string()), "", "dhash of the eight flips and quarter turns"),
+)
+COPIES = Fact("copies", pa.int64(), "", "samples of the dataset with exactly these bytes, this one included")
+ABOUT = {fact.name: fact for fact in (*FACTS, COPIES)}
+
+
+def file_facts(key: str, data: bytes) -> dict:
+    """What is known of a file before it is decoded."""
+    return {"file_bytes": len(data), "extension": PurePosixPath(key).suffix.lower().lstrip(".") or None}
+
+
+def header_facts(picture: Picture, file_bytes: int) -> dict:
+    """What the header says, sizes upright."""
+    pixels = picture.width * picture.height
+    return {
+        "readable": picture.error is None,
+        "error_kind": picture.error_kind,
+        "error": picture.error,
+        "width": picture.width,
+        "height": picture.height,
+        "aspect": picture.width / picture.height,
+        "megapixels": pixels / 1e6,
+        "bits_per_pixel": 8 * file_bytes / pixels,
+        "format": picture.format,
+        "mode": picture.mode,
+        "orientation": picture.orientation,
+        "camera_make": picture.camera_make,
+        "camera_model": picture.camera_model,
+        "captured_at": picture.captured_at,
+    }
+
+
+def picture_facts(greys: np.ndarray, smalls: np.ndarray) -> list[dict]:
+    """What the pictures look like: tone and sharpness from the grey images, colour and border from the small ones.
+
+    Args:
+        greys: uint8 (n, height, width).
+        smalls: uint8 (n, height, width, 3), the same pictures at about a thumbnail's size.
+
+    Returns:
+        n dictionaries of facts.
+    """
+    columns: dict = {**_tone(greys), "sharpness": _sharpness(greys), **_colour(smalls), **_border(smalls)}
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*(list(c) for c in columns.values()), strict=True)
+    ]
+
+
+def _tone(greys: np.ndarray) -> dict[str, np.ndarray]:
+    # Pillow counts a histogram several times faster than NumPy.
+    counts = np.array([Image.fromarray(grey).histogram() for grey in greys], dtype=np.float64)
+    share = counts / greys[0].size
+    levels = np.arange(256)
+    mean = share @ levels
+    surprise = np.log2(share, where=share > 0, out=np.zeros_like(share))
+    return {
+        "brightness": mean,
+        "contrast": np.sqrt(np.maximum(share @ levels**2 - mean**2, 0)),
+        "entropy": np.abs((share * surprise).sum(axis=1)),
+        "clipped": share[:, 0] + share[:, 255],
+        "clipped_dark": share[:, 0],
+        "clipped_bright": share[:, 255],
+    }
+
+
+def _sharpness(greys: np.ndarray) -> np.ndarray:
+    """Variance of the 4-neighbour Laplacian inside the frame; 0 for images under 3 px."""
+    if min(greys.shape[1:]) < 3:
+        return np.zeros(len(greys))
+    values = greys.astype(np.int16)
+    laplacian = values[:, 1:-1, 1:-1] * np.int16(-4)
+    for neighbours in (values[:, :-2, 1:-1], values[:, 2:, 1:-1], values[:, 1:-1, :-2], values[:, 1:-1, 2:]):
+        laplacian += neighbours
+    flat = laplacian.reshape(len(greys), -1).astype(np.float32)
+    return np.maximum(np.einsum("np,np->n", flat, flat) / flat.shape[1] - flat.mean(axis=1) ** 2, 0)
+
+
+def _colour(smalls: np.ndarray) -> dict[str, np.ndarray]:
+    planes = smalls.reshape(len(smalls), -1, 3).transpose(0, 2, 1).copy()
+    red, green, blue = planes[:, 0], planes[:, 1], planes[:, 2]
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    saturation = (highest - lowest) / np.maximum(highest, 1).astype(np.float32)
+    # Moments of the opponent colours red-green and yellow-blue follow from those of the channels.
+    centred = planes.astype(np.float32)
+    means = centred.mean(axis=2)
+    centred -= means[:, :, None]
+    covariance = centred @ centred.transpose(0, 2, 1) / centred.shape[2]
+    opponents = np.array([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
+    spread = np.einsum("oc,ncd,od->no", opponents, covariance, opponents).clip(0).sum(axis=1)
+    offset = ((means @ opponents.T) ** 2).sum(axis=1)
+    return {
+        "saturation": saturation.mean(axis=1),
+        "colourfulness": np.sqrt(spread) + 0.3 * np.sqrt(offset),
+        "red": means[:, 0],
+        "green": means[:, 1],
+        "blue": means[:, 2],
+    }
+
+
+def _border(smalls: np.ndarray) -> dict[str, list]:
+    frame = np.concatenate([smalls[:, 0], smalls[:, -1], smalls[:, 1:-1, 0], smalls[:, 1:-1, -1]], axis=1)
+    medians = np.median(frame, axis=1).astype(int)
+    return {
+        "border_colour": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in medians],
+        "border_spread": list(frame.std(axis=1).mean(axis=1)),
+    }

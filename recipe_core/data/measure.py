@@ -1,0 +1,129 @@
+"""One read and one decode of a sample give its row of facts, its fingerprints and its thumbnail.
+
+Facts are computed for many pictures of one shape at once: on 32x32 images the calls cost more than the pixels.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from recipe_core import settings
+from recipe_core.data import fingerprints
+from recipe_core.data.decode import Picture, Unreadable, decode
+from recipe_core.data.facts import file_facts, header_facts, picture_facts
+from recipe_core.data.thumbnails import thumbnail
+from recipe_core.errors import RecipeError
+
+BATCH_BYTES = 16 * 2**20  # decoded pixels held at once
+CHUNK_BYTES = 2**20  # decoded pixels measured at once: what fits into a core's cache
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the scan keeps of one sample: its row of facts and its encoded thumbnail, empty if there is no picture."""
+
+    facts: dict
+    thumbnail: bytes = b""
+
+
+@dataclass(slots=True)
+class _Decoded:
+    measured: Measured
+    picture: Picture
+    data: bytes
+
+
+def measure(keys: Sequence[str], read: Callable[[str], bytes]) -> list[Measured]:
+    """Facts and thumbnails of many samples, in their order.
+
+    Args:
+        keys: the samples.
+        read: key -> bytes of the file.
+
+    A sample that cannot be read is a row that says so, never an exception.
+    """
+    results: list[Measured] = []
+    for batch in _batches(_decoded(keys, read, results)):
+        by_shape = defaultdict(list)
+        for decoded in batch:
+            by_shape[decoded.picture.pixels.shape].append(decoded)
+        for alike in by_shape.values():
+            chunk = max(1, CHUNK_BYTES // alike[0].picture.pixels.nbytes)
+            for start in range(0, len(alike), chunk):
+                _measure_alike(alike[start : start + chunk])
+    return results
+
+
+def _decoded(keys: Sequence[str], read: Callable[[str], bytes], results: list[Measured]) -> Iterator[_Decoded]:
+    for key in keys:
+        results.append(Measured({"readable": False}))
+        decoded = _read_and_decode(key, read, results[-1])
+        if decoded is not None:
+            yield decoded
+
+
+def _read_and_decode(key: str, read: Callable[[str], bytes], result: Measured) -> _Decoded | None:
+    try:
+        data = read(key)
+        result.facts |= file_facts(key, data) | {"byte_hash": fingerprints.byte_hash(data)}
+        return _Decoded(result, decode(data, settings.MEASURED_SIDE), data)
+    except Unreadable as problem:
+        kind, sentence = problem.kind, str(problem)
+    except FileNotFoundError:
+        kind, sentence = "missing", "The file does not exist."
+    except OSError as problem:
+        kind, sentence = "unreadable", f"The file cannot be read: {problem.strerror or problem}."
+    except RecipeError as problem:
+        kind, sentence = "unreadable", str(problem)
+    except MemoryError:
+        kind, sentence = "too_large", "The image is too large for this machine's memory."
+    result.facts |= {"error_kind": kind, "error": sentence}
+    return None
+
+
+def _batches(stream: Iterator[_Decoded]) -> Iterator[list[_Decoded]]:
+    batch, size = [], 0
+    for decoded in stream:
+        batch.append(decoded)
+        size += decoded.picture.pixels.nbytes
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _measure_alike(alike: list[_Decoded]) -> None:
+    """Complete the results of pictures that share one shape."""
+    column, boxes = _column(alike)
+    greys = np.asarray(column.convert("L")).reshape(len(alike), *alike[0].picture.pixels.shape[:2])
+    factor = max(1, round(max(greys.shape[1:]) / settings.THUMBNAIL_SIDE))
+    smalls = np.stack([np.asarray(column.reduce(factor, box)) for box in boxes]) if factor > 1 else _pixels(alike)
+    looks = picture_facts(greys, smalls)
+    hashes = fingerprints.perceptual_hashes([fingerprints.shrink(Image.fromarray(grey)) for grey in greys])
+    for decoded, small, look, phashes, dhashes in zip(alike, smalls, looks, *hashes, strict=True):
+        picture, data = decoded.picture, decoded.data
+        decoded.measured.facts |= header_facts(picture, len(data)) | look
+        decoded.measured.facts |= {
+            "pixel_hash": fingerprints.pixel_hash(picture.pixels),
+            "phash": phashes[0],
+            "dhash": dhashes[0],
+            "phash_turned": phashes,
+            "dhash_turned": dhashes,
+        }
+        as_it_is = picture.orientation == 1 and picture.error is None
+        decoded.measured.thumbnail = thumbnail(small, data, as_it_is)
+
+
+def _pixels(alike: list[_Decoded]) -> np.ndarray:
+    return np.stack([decoded.picture.pixels for decoded in alike])
+
+
+def _column(alike: list[_Decoded]) -> tuple[Image.Image, list[tuple[int, int, int, int]]]:
+    """All pictures below each other as one Pillow image, and the box of each: Pillow is called once for all."""
+    count, height, width, _ = (stack := _pixels(alike)).shape
+    boxes = [(0, row * height, width, (row + 1) * height) for row in range(count)]
+    return Image.fromarray(stack.reshape(count * height, width, 3)), boxes

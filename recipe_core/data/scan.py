@@ -1,0 +1,282 @@
+"""The scan: a job that measures every new or changed sample of a source and writes the catalog.
+
+Under the dataset's folder, for job number N:
+
+    scan/N/listing.parquet    all samples with what was given      (listing.py)
+    scan/N/todo.parquet       those to be measured, a row group per shard
+    scan/N/parts/I.parquet    the measured rows of shard I; a shard that has one is done
+    thumbnails/N-I.bin        its thumbnails
+    catalog/catalog.parquet   the outcome, replaced as a whole at the end
+
+All files are written beside their place and renamed into it, so a killed scan goes on with the shards that are missing.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recipe_core import settings
+from recipe_core.data.catalog import quoted
+from recipe_core.data.facts import FACTS
+from recipe_core.data.listing import choose_what_to_measure, list_samples, sql_path
+from recipe_core.data.measure import Measured, measure
+from recipe_core.data.sources import Source, open_source
+from recipe_core.jobs import JobContext, die_with_parent
+
+PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
+MEASURED = pa.schema([*((fact.name, fact.type) for fact in FACTS), *PLACE])
+CRASHED = {
+    "readable": False,
+    "error_kind": "broken",
+    "error": "Reading this file crashed the decoder; convert or remove it.",
+}
+
+
+def work(context: JobContext) -> None:
+    """The job's work. Its spec: `dataset` (its folder), `source` (its location), `columns` (of a table, or None).
+
+    Raises:
+        BadSource: the source cannot be read any more.
+        Stopped: the job was asked to stop; what is measured stays.
+    """
+    dataset = Path(context.spec["dataset"])
+    folder = dataset / "scan" / str(context.job.id)
+    for made in (folder / "parts", dataset / "thumbnails", dataset / "catalog"):
+        made.mkdir(parents=True, exist_ok=True)
+    context.report(phase="listing")
+    source = open_source(context.spec["source"], context.spec["columns"])
+    list_samples(source, folder)
+    context.check()
+    old = _known(dataset / "catalog" / "catalog.parquet")
+    shards = choose_what_to_measure(folder, old)
+    _measure_shards(context, source, folder, dataset / "thumbnails", shards)
+    context.report(phase="finishing", **_counts(folder))
+    _finish(context, dataset, folder, old)
+
+
+def _known(catalog: Path) -> Path | None:
+    """The catalog of an earlier scan, unless it was measured by another version of the facts."""
+    return catalog if catalog.exists() and set(MEASURED.names) <= set(pq.read_schema(catalog).names) else None
+
+
+# Measuring
+
+
+def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnails: Path, shards: int) -> None:
+    done = {int(path.stem) for path in (folder / "parts").glob("*.parquet")}
+    # In random order, so that what can be browsed early is of all classes.
+    order = [shard for shard in random.Random(0).sample(range(shards), shards) if shard not in done]
+    progress = _Progress(context, folder)
+    crashed: list[int] = []
+    while order:
+        pool = _new_pool(os.cpu_count() or 1)
+        try:
+            for shard in _in_parallel(pool, order, source, folder, thumbnails, context.check):
+                progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
+        except BrokenProcessPool:
+            order = [shard for shard in order if not (folder / "parts" / f"{shard}.parquet").exists()]
+            crashed, order = order[: 2 * (os.cpu_count() or 1)], order[2 * (os.cpu_count() or 1) :]
+        else:
+            order = []
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        while crashed:
+            shard = crashed.pop()
+            _measure_carefully(source, folder, thumbnails, shard, context.check)
+            progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
+
+
+def _new_pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent)
+
+
+def _in_parallel(
+    pool: Executor, shards: Sequence[int], source: Source, folder: Path, thumbnails: Path, check: Callable[[], None]
+) -> Iterator[int]:
+    """Measure shards in a pool, a bounded number at a time, and yield the number of each as it is done."""
+    waiting, running = deque(shards), dict[Future, int]()
+    while waiting or running:
+        while waiting and len(running) < 2 * (os.cpu_count() or 1):
+            shard = waiting.popleft()
+            running[pool.submit(measure_shard, source, folder, thumbnails, shard)] = shard
+        for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+            future.result()
+            yield running.pop(future)
+        check()
+
+
+def measure_shard(source: Source, folder: Path, thumbnails: Path, shard: int) -> None:
+    """Measure one shard of the scan in `folder` and write its part and its thumbnails."""
+    given = _given(folder, shard)
+    _write_part(folder, thumbnails, shard, given, measure(given["key"].to_pylist(), source.read))
+
+
+def _given(folder: Path, shard: int) -> pa.Table:
+    return pq.ParquetFile(folder / "todo.parquet").read_row_group(shard)
+
+
+def _write_part(folder: Path, thumbnails: Path, shard: int, given: pa.Table, measured: Sequence[Measured]) -> None:
+    name, offset, rows = f"{folder.name}-{shard}", 0, []
+    for sample in measured:
+        length = len(sample.thumbnail)
+        rows.append(sample.facts | ({"_shard": name, "_offset": offset, "_length": length} if length else {}))
+        offset += length
+    _put(thumbnails / f"{name}.bin", b"".join(sample.thumbnail for sample in measured))
+    table = pa.Table.from_pylist(rows, MEASURED)
+    for position, column in enumerate(given.column_names):
+        table = table.add_column(position, given.schema.field(column), given[column])
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    _put(folder / "parts" / f"{shard}.parquet", sink.getvalue())
+
+
+def _put(path: Path, data: bytes | pa.Buffer) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(data)
+    partial.rename(path)
+
+
+def _measure_carefully(source: Source, folder: Path, thumbnails: Path, shard: int, check: Callable[[], None]) -> None:
+    """Measure a shard that may hold a file which kills the process that reads it; such a file's row says so."""
+    given = _given(folder, shard)
+    measured = _survivors(source, given["key"].to_pylist(), check)
+    _write_part(folder, thumbnails, shard, given, measured)
+
+
+def _survivors(source: Source, keys: list[str], check: Callable[[], None]) -> list[Measured]:
+    """Measure in a process of its own; where that dies, halve until the culprits stand alone."""
+    check()
+    with _new_pool(1) as pool:
+        try:
+            return pool.submit(_measure_all, source, keys).result()
+        except BrokenProcessPool:
+            if len(keys) == 1:
+                return [Measured(dict(CRASHED))]
+    middle = len(keys) // 2
+    return _survivors(source, keys[:middle], check) + _survivors(source, keys[middle:], check)
+
+
+def _measure_all(source: Source, keys: list[str]) -> list[Measured]:
+    return measure(keys, source.read)
+
+
+# Saying how far it is
+
+
+class _Progress:
+    """Reports samples done of all, images/s of the last seconds, and seconds left at that pace."""
+
+    WINDOW = 10.0  # s
+
+    def __init__(self, context: JobContext, folder: Path):
+        self.context = context
+        self.counts = _counts(folder)
+        self.times: deque[tuple[float, int]] = deque([(time.monotonic(), self.counts["done"])])
+        self.add(0)
+
+    def add(self, samples: int) -> None:
+        now = time.monotonic()
+        self.counts["done"] += samples
+        self.times.append((now, self.counts["done"]))
+        while len(self.times) > 2 and now - self.times[1][0] > self.WINDOW:
+            self.times.popleft()
+        start, before = self.times[0]
+        seconds = now - start
+        pace = (self.counts["done"] - before) / seconds if seconds > 0.2 else 0.0
+        left = (self.counts["to_measure"] - self.counts["done"]) / pace if pace else None
+        self.context.report(phase="measuring", **self.counts, images_per_second=round(pace, 1), seconds_left=left)
+
+
+def _counts(folder: Path) -> dict:
+    """samples: in the source; to_measure: new or changed; done: measured so far."""
+    parts = (folder / "parts").glob("*.parquet")
+    return {
+        "samples": pq.read_metadata(folder / "listing.parquet").num_rows,
+        "to_measure": pq.read_metadata(folder / "todo.parquet").num_rows,
+        "done": sum(pq.read_metadata(part).num_rows for part in parts),
+    }
+
+
+# Finishing
+
+
+def _finish(context: JobContext, dataset: Path, folder: Path, old: Path | None) -> None:
+    """Join what was given with what was measured, now or before, into the new catalog; then clear the rest away."""
+    catalog = dataset / "catalog" / "catalog.parquet"
+    counts = _counts(folder)
+    if counts["to_measure"] or old is None or not _same_given(old, folder):
+        partial = folder / "catalog.partial.parquet"
+        _join(folder, old, partial)
+        context.check()
+        partial.rename(catalog)
+        _forget_thumbnails(dataset / "thumbnails", catalog)
+    (folder / "problems.json").replace(dataset / "problems.json")
+    context.report(phase="finished", **counts)
+    for old in (dataset / "scan").iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+
+
+def _join(folder: Path, old: Path | None, target: Path) -> None:
+    columns = ", ".join(quoted(name) for name in ("key", "_token", *MEASURED.names))
+    sources = []
+    if any((folder / "parts").glob("*.parquet")):
+        sources.append(f"SELECT {columns} FROM read_parquet('{sql_path(folder)}/parts/*.parquet', union_by_name=true)")
+    if old:
+        fresh = f"SELECT key FROM '{sql_path(folder)}/todo.parquet'"
+        sources.append(f"SELECT {columns} FROM '{sql_path(old)}' WHERE key NOT IN ({fresh})")
+    given = f"SELECT * FROM '{sql_path(folder)}/listing.parquet'"
+    facts = " UNION ALL ".join(sources)
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{settings.QUERY_MEMORY}'")
+        connection.execute(f"SET temp_directory = '{sql_path(folder)}/tmp'")
+        joined = f"""
+            WITH facts AS NOT MATERIALIZED ({facts}),
+                 copies AS (SELECT byte_hash, count(*) AS copies FROM facts GROUP BY byte_hash)
+            SELECT given.*, facts.* EXCLUDE (key, _token), copies.copies
+            FROM ({given}) AS given JOIN facts USING (key, _token) LEFT JOIN copies USING (byte_hash)
+            ORDER BY key"""
+        connection.execute(f"COPY ({joined}) TO '{sql_path(target)}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _same_given(catalog: Path, folder: Path) -> bool:
+    """Whether the listing gives what the catalog holds already: same samples, labels, splits and metadata."""
+    listing = folder / "listing.parquet"
+    names = pq.read_schema(listing).names
+    if [name for name in pq.read_schema(catalog).names if name not in (*MEASURED.names, "copies")] != names:
+        return False
+    if pq.read_metadata(catalog).num_rows != pq.read_metadata(listing).num_rows:
+        return False
+    given = ", ".join(quoted(name) for name in names)
+    with duckdb.connect() as connection:
+        changed = f"SELECT {given} FROM '{sql_path(listing)}' EXCEPT SELECT {given} FROM '{sql_path(catalog)}'"
+        return not connection.execute(f"SELECT 1 FROM ({changed}) LIMIT 1").fetchall()
+
+
+def _forget_thumbnails(folder: Path, catalog: Path) -> None:
+    """Delete the shards of thumbnails that no row of the catalog points to."""
+    with duckdb.connect() as connection:
+        used = {
+            shard for (shard,) in connection.execute(f"SELECT DISTINCT _shard FROM '{sql_path(catalog)}'").fetchall()
+        }
+    for path in folder.glob("*.bin"):
+        if path.stem not in used:
+            path.unlink()
+
+
+def read_problems(dataset: Path) -> list[str]:
+    """What the last scan found wrong with the source itself, one sentence each."""
+    path = dataset / "problems.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []

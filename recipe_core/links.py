@@ -1,0 +1,158 @@
+"""Every address of the dashboard is made and read here, so that a colleague who opens it sees the same.
+
+    /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
+    /picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+SIZES = (64, 96, 128, 192, 256)  # px of a tile in the gallery
+PAGE_SAMPLES = {64: 240, 96: 160, 128: 96, 192: 48, 256: 24}
+
+Range = tuple[float | str | None, float | str | None]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the Browse page shows, as its address says it."""
+
+    dataset: str = ""
+    text: str = ""
+    where: str = ""
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    sort: str = ""  # a column, with a leading "-" for descending
+    group: str = ""
+    axis: str = ""  # of the chart
+    size: int = 96
+    page: int = 1
+    sample: str = ""  # key of the opened image
+
+    @classmethod
+    def parse(cls, query: Mapping[str, Sequence[str]]) -> "View":
+        """Read an address's parameters (name -> values); what makes no sense is passed over."""
+        one = {name: values[-1] for name, values in query.items() if values}
+        ranges = {name[6:]: _range(value) for name, value in one.items() if name.startswith("range.") and ".." in value}
+        choices = {name[3:]: tuple(v or None for v in values) for name, values in query.items() if name.startswith("is.")}
+        size = _whole(one.get("size", ""), 96)
+        return cls(
+            **{name: one.get(name, "") for name in ("dataset", "text", "where", "sort", "group", "axis", "sample")},
+            ranges=ranges,
+            choices=choices,
+            size=size if size in SIZES else 96,
+            page=max(1, _whole(one.get("page", ""), 1)),
+        )
+
+    def query(self) -> dict[str, str | list[str]]:
+        """The address's parameters; what is at its default is left out."""
+        words = {name: getattr(self, name) for name in ("dataset", "text", "where", "sort", "group", "axis", "sample")}
+        query: dict[str, str | list[str]] = {name: value for name, value in words.items() if value}
+        query |= {f"range.{name}": f"{_bound(low)}..{_bound(high)}" for name, (low, high) in self.ranges.items()}
+        query |= {f"is.{name}": [value or "" for value in values] for name, values in self.choices.items() if values}
+        query |= {"size": str(self.size)} if self.size != 96 else {}
+        query |= {"page": str(self.page)} if self.page != 1 else {}
+        return query
+
+    @property
+    def order_by(self) -> str:
+        """As the catalog takes it: "brightness desc"."""
+        if not self.sort:
+            return ""
+        return f"{self.sort[1:]} desc" if self.sort.startswith("-") else f"{self.sort} asc"
+
+    @property
+    def page_samples(self) -> int:
+        """How many samples one page shows."""
+        return PAGE_SAMPLES[self.size]
+
+    def narrowed(self, **changes: object) -> "View":
+        """Another selection starts at its first page, with no image open."""
+        return replace(self, page=1, sample="", **changes)  # type: ignore[arg-type]
+
+    def without_filter(self, column: str) -> "View":
+        return self.narrowed(
+            ranges={name: value for name, value in self.ranges.items() if name != column},
+            choices={name: value for name, value in self.choices.items() if name != column},
+        )
+
+    def with_range(self, column: str, low: float | str | None, high: float | str | None) -> "View":
+        return self.narrowed(ranges={**self.ranges, column: (low, high)})
+
+    def with_choices(self, column: str, values: Sequence[str | None]) -> "View":
+        return self.narrowed(choices={**self.choices, column: tuple(values)})
+
+
+def browse(view: View) -> str:
+    """The address of a view, from the top of the site."""
+    return f"/browse?{urlencode(view.query(), doseq=True)}"
+
+
+class Signer:
+    """Signs addresses of pictures and tables, which are served outside the pages and so past their guard.
+
+    The secret stands in the workspace; whoever has an address that a page handed out may read what it names.
+    """
+
+    def __init__(self, workspace: Path):
+        self._secret = _secret(workspace / "secret")
+
+    def sign(self, path: str) -> str:
+        """The path with its signature."""
+        return f"{path}{'&' if '?' in path else '?'}s={self._signature(path)}"
+
+    def is_valid(self, path: str, signature: str) -> bool:
+        return hmac.compare_digest(self._signature(path), signature)
+
+    def thumbnail(self, dataset: str, shard: str, offset: int, length: int) -> str:
+        """The signed address of a thumbnail."""
+        return self.sign(f"/picture/{quote(dataset)}/thumbnail/{quote(shard)}/{offset}-{length}")
+
+    def image(self, dataset: str, key: str, version: str) -> str:
+        """The signed address of a sample's full image; `version` changes with its bytes."""
+        return self.sign(f"/picture/{quote(dataset)}/image/{quote(version)}/{quote(key, safe='')}")
+
+    def table(self, view: View) -> str:
+        """The signed address of a view's samples as CSV."""
+        return self.sign(f"/table/{quote(view.dataset)}.csv?{urlencode(replace(view, dataset='').query(), doseq=True)}")
+
+    def _signature(self, path: str) -> str:
+        digest = hmac.digest(self._secret, path.encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:15]).decode()
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(secrets.token_hex(32), encoding="ascii")
+    except FileExistsError:
+        pass
+    return path.read_bytes()
+
+
+def _range(value: str) -> Range:
+    low, _, high = value.partition("..")
+    return _number(low), _number(high)
+
+
+def _number(text: str) -> float | str | None:
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
+def _bound(value: float | str | None) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _whole(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default

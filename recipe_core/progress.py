@@ -1,0 +1,52 @@
+"""A job's progress as one line of text."""
+
+import sys
+from typing import TextIO
+
+from recipe_core.jobs import Job
+
+
+def describe(job: Job) -> str:
+    """ "measuring 1,024 of 60,000, 3,512 images/s, 17 s left", or the state of the job."""
+    progress = job.progress
+    if job.state != "running" or not progress:
+        return job.state
+    if progress.get("phase") != "measuring":
+        return str(progress.get("phase"))
+    parts = [f"measuring {progress['done']:,} of {progress['to_measure']:,}"]
+    if progress.get("images_per_second"):
+        parts.append(f"{progress['images_per_second']:,.0f} images/s")
+    if progress.get("seconds_left") is not None:
+        parts.append(f"{duration(progress['seconds_left'])} left")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "3 min", "2 h 5 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+class Line:
+    """A line that renews itself on a terminal or in a notebook, and is silent in a pipe."""
+
+    def __init__(self, out: TextIO):
+        self.out = out
+        self.visible = out.isatty() or "ipykernel" in sys.modules
+        self.width = 0
+
+    def show(self, job: Job) -> None:
+        if self.visible:
+            text = f"{job.subject}: {describe(job)}"
+            self.out.write("\r" + text.ljust(self.width))
+            self.out.flush()
+            self.width = len(text)
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.visible and self.width:
+            self.out.write("\n")

@@ -1,0 +1,236 @@
+"""The workspace: the folder that holds datasets, jobs and, later, runs; the door for notebooks, terminal and pages.
+
+ws = Workspace("workspace")
+pets = ws.add_dataset("pets", "/data/pets")
+pets.scan()
+pets.query("sharpness < 10", order_by="brightness desc", limit=48)
+"""
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from recipe_core import jobs, settings
+from recipe_core.data.catalog import Catalog
+from recipe_core.data.condition import did_you_mean
+from recipe_core.data.demo import make_demo
+from recipe_core.data.scan import read_problems
+from recipe_core.data.selection import Selection
+from recipe_core.data.sources import Source, open_source
+from recipe_core.errors import Conflict, NotFound, RecipeError
+from recipe_core.jobs import Job
+from recipe_core.progress import Line
+from recipe_core.store import Store
+from recipe_core.store import datasets as table
+
+NAME = re.compile(r"\w[\w.-]{0,63}")
+DEMO_NOTE = "A demo: scikit-learn's handwritten digits with defects planted on purpose; truth.csv lists them."
+
+
+class Workspace:
+    """All datasets and jobs in one folder. Any number of processes may open the same one."""
+
+    def __init__(self, folder: str | Path | None = None):
+        self.store = Store(folder or settings.WORKSPACE)
+        self.folder = self.store.folder
+
+    def datasets(self) -> list["Dataset"]:
+        """All datasets, oldest first."""
+        with self.store.engine.connect() as connection:
+            rows = connection.execute(select(table).order_by(table.c.created)).all()
+        return [Dataset(self, row.name, row.source, row.options or None, row.note or "") for row in rows]
+
+    def dataset(self, name: str) -> "Dataset":
+        """The dataset of that name.
+
+        Raises:
+            NotFound: there is none; the sentence suggests which was meant.
+        """
+        known = {dataset.name: dataset for dataset in self.datasets()}
+        if name in known:
+            return known[name]
+        if not known:
+            raise NotFound(f'There is no dataset "{name}"; add one with: python -m recipe_core scan {name} SOURCE')
+        raise NotFound(f'There is no dataset "{name}"; {did_you_mean(name, known).replace("columns", "datasets")}')
+
+    def add_dataset(
+        self, name: str, source: str | Path, columns: Mapping[str, str | None] | None = None, note: str = ""
+    ) -> "Dataset":
+        """Register a source under a name; the same source again gives the same dataset.
+
+        Args:
+            source: a folder, a table (.csv, .tsv, .parquet) or a zip.
+            columns: of a table, any of "path", "label", "split" -> column; what is not named is guessed.
+
+        Raises:
+            BadSource: the source cannot be used.
+            Conflict: the name is taken by another source, or cannot be a name.
+        """
+        if not NAME.fullmatch(name):
+            raise Conflict(
+                f'"{name}" cannot name a dataset; use up to 64 letters, digits, dots, dashes and underscores.'
+            )
+        opened = open_source(source, columns)
+        row = {
+            "name": name,
+            "source": str(Path(source).expanduser().resolve()),
+            "options": opened.columns or {},
+            "note": note,
+            "created": time.time(),
+        }
+        try:
+            with self.store.engine.begin() as connection:
+                connection.execute(insert(table).values(row))
+        except IntegrityError:
+            there = self.dataset(name)
+            if there.source != row["source"] or (there.columns or {}) != row["options"]:
+                raise Conflict(
+                    f'The name "{name}" is taken by {there.source}; choose another name or remove that dataset.'
+                ) from None
+        return self.dataset(name)
+
+    def add_demo(self) -> "Dataset":
+        """Make the demo dataset in the workspace, where it is missing, and register it as "demo"."""
+        return self.add_dataset("demo", make_demo(self.folder / "demo"), note=DEMO_NOTE)
+
+    def keep_upload(self, name: str, upload: BinaryIO) -> Path:
+        """Store an uploaded zip in the workspace and return its path.
+
+        Raises:
+            Conflict: the name cannot name a dataset, or is taken.
+        """
+        if not NAME.fullmatch(name):
+            raise Conflict(
+                f'"{name}" cannot name a dataset; use up to 64 letters, digits, dots, dashes and underscores.'
+            )
+        path = self.folder / "uploads" / f"{name}.zip"
+        if name in {dataset.name for dataset in self.datasets()}:
+            raise Conflict(f'The name "{name}" is taken; choose another name.')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            shutil.copyfileobj(upload, file)
+        return partial.rename(path)
+
+    def remove_dataset(self, name: str) -> None:
+        """Forget a dataset with all that was measured of it. Its images stay where they are, unless they were uploaded.
+
+        Raises:
+            Conflict: it is being scanned.
+        """
+        dataset = self.dataset(name)
+        for job in jobs.listing(self.store, subject=name):
+            if job.active:
+                raise Conflict(f'"{name}" is being scanned; cancel the scan first.')
+        for job in jobs.listing(self.store, subject=name):
+            jobs.delete(self.store, job.id)
+        with self.store.engine.begin() as connection:
+            connection.execute(delete(table).where(table.c.name == name))
+        shutil.rmtree(dataset.folder, ignore_errors=True)
+        if Path(dataset.source).is_relative_to(self.folder / "uploads"):
+            Path(dataset.source).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source that was given a name. Made by `Workspace.add_dataset` and `Workspace.dataset`."""
+
+    workspace: Workspace
+    name: str
+    source: str
+    columns: dict[str, str | None] | None
+    note: str
+
+    @property
+    def folder(self) -> Path:
+        return self.workspace.folder / "datasets" / self.name
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.folder)
+
+    @cached_property
+    def opened(self) -> Source:
+        """The source, opened; raises BadSource where it is gone."""
+        return open_source(self.source, self.columns)
+
+    @property
+    def job(self) -> Job | None:
+        """The newest scan."""
+        jobs.tend(self.workspace.store)
+        return jobs.latest(self.workspace.store, "scan", self.name)
+
+    def launch_scan(self) -> Job:
+        """Start a scan in a process of its own, or go on with the one that was stopped or lost.
+
+        Raises:
+            BadSource: the source cannot be used any more.
+            Conflict: it is being scanned already.
+        """
+        store, job = self.workspace.store, self.job
+        if job and job.active:
+            raise Conflict(f'"{self.name}" is being scanned already (job {job.id}); wait for it or cancel it.')
+        open_source(self.source, self.columns)
+        if job and job.state in ("stopped", "lost", "failed"):
+            return jobs.resume(store, job.id)
+        spec = {"dataset": str(self.folder), "source": self.source, "columns": self.columns}
+        return jobs.launch(
+            store,
+            kind="scan",
+            subject=self.name,
+            work="recipe_core.data.scan:work",
+            spec=spec,
+            folder=self.folder / "scan",
+        )
+
+    def scan(self, on_progress: Callable[[Job], None] | None = None) -> Job:
+        """Scan and wait for the end; a scan under way is waited for. Interrupted, the scan itself goes on.
+
+        Args:
+            on_progress: called at every change; by default a line that renews itself, on a terminal or in a notebook.
+
+        Raises:
+            BadSource: the source cannot be used.
+            RecipeError: the scan failed; the sentence says why.
+        """
+        job = self.job
+        if job is None or not job.active:
+            job = self.launch_scan()
+        with Line(sys.stderr) as line:
+            for change in jobs.follow(self.workspace.store, job.id):
+                job = change
+                (on_progress or line.show)(job)
+        if job.state == "failed":
+            raise RecipeError(job.error or "The scan failed.")
+        return job
+
+    def stop_scan(self) -> None:
+        """Ask the scan under way to stop; what was measured stays, and the next scan goes on from there."""
+        if (job := self.job) and job.active:
+            jobs.stop(self.workspace.store, job.id)
+
+    def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> pd.DataFrame:
+        """The samples that satisfy a SQL condition.
+
+        Raises:
+            BadQuery: the condition or the order cannot be used.
+        """
+        return self.catalog.rows(Selection(where=where), order_by, limit)
+
+    def read(self, key: str) -> bytes:
+        """The bytes of one sample's file. Raises FileNotFoundError, OSError or BadSource."""
+        return self.opened.read(key)
+
+    def problems(self) -> list[str]:
+        """What the last scan found wrong with the source itself, a sentence each."""
+        return read_problems(self.folder)
