@@ -1,12 +1,15 @@
 """Every address of the dashboard is made and read here, so that a colleague who opens it sees the same.
 
-    /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
-    /picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
+/browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
+/picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +29,7 @@ class View:
     dataset: str = ""
     text: str = ""
     where: str = ""
-    ranges: Mapping[str, Range] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)  # (None, None) and () let everything through
     choices: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     sort: str = ""  # a column, with a leading "-" for descending
     group: str = ""
@@ -40,7 +43,10 @@ class View:
         """Read an address's parameters (name -> values); what makes no sense is passed over."""
         one = {name: values[-1] for name, values in query.items() if values}
         ranges = {name[6:]: _range(value) for name, value in one.items() if name.startswith("range.") and ".." in value}
-        choices = {name[3:]: tuple(v or None for v in values) for name, values in query.items() if name.startswith("is.")}
+        choices = {
+            name[3:]: tuple(v or None for v in values) for name, values in query.items() if name.startswith("is.")
+        }
+        choices |= {name[4:]: () for name in query if name.startswith("any.")}
         size = _whole(one.get("size", ""), 96)
         return cls(
             **{name: one.get(name, "") for name in ("dataset", "text", "where", "sort", "group", "axis", "sample")},
@@ -56,6 +62,7 @@ class View:
         query: dict[str, str | list[str]] = {name: value for name, value in words.items() if value}
         query |= {f"range.{name}": f"{_bound(low)}..{_bound(high)}" for name, (low, high) in self.ranges.items()}
         query |= {f"is.{name}": [value or "" for value in values] for name, values in self.choices.items() if values}
+        query |= {f"any.{name}": "1" for name, values in self.choices.items() if not values}
         query |= {"size": str(self.size)} if self.size != 96 else {}
         query |= {"page": str(self.page)} if self.page != 1 else {}
         return query
@@ -95,44 +102,47 @@ def browse(view: View) -> str:
 
 
 class Signer:
-    """Signs addresses of pictures and tables, which are served outside the pages and so past their guard.
+    """Signs the addresses of pictures and tables, which are served outside the pages and so past their guard.
 
     The secret stands in the workspace; whoever has an address that a page handed out may read what it names.
+    Addresses are relative, so that the dashboard may be served below any path.
     """
 
     def __init__(self, workspace: Path):
         self._secret = _secret(workspace / "secret")
 
-    def sign(self, path: str) -> str:
-        """The path with its signature."""
-        return f"{path}{'&' if '?' in path else '?'}s={self._signature(path)}"
+    def sign(self, *parts: object) -> str:
+        """The signature of what an address names."""
+        digest = hmac.digest(self._secret, "\0".join(map(str, parts)).encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:15]).decode()
 
-    def is_valid(self, path: str, signature: str) -> bool:
-        return hmac.compare_digest(self._signature(path), signature)
+    def is_valid(self, signature: str, *parts: object) -> bool:
+        return hmac.compare_digest(self.sign(*parts).encode(), signature.encode())
 
     def thumbnail(self, dataset: str, shard: str, offset: int, length: int) -> str:
-        """The signed address of a thumbnail."""
-        return self.sign(f"/picture/{quote(dataset)}/thumbnail/{quote(shard)}/{offset}-{length}")
+        """The address of a thumbnail."""
+        query = urlencode({"s": self.sign("thumbnail", dataset, shard, offset, length)})
+        return f"picture/{quote(dataset)}/thumbnail/{quote(shard)}/{offset}-{length}?{query}"
 
     def image(self, dataset: str, key: str, version: str) -> str:
-        """The signed address of a sample's full image; `version` changes with its bytes."""
-        return self.sign(f"/picture/{quote(dataset)}/image/{quote(version)}/{quote(key, safe='')}")
+        """The address of a sample's full image; `version` changes with its bytes, so that it can be cached for ever."""
+        query = urlencode({"key": key, "version": version, "s": self.sign("image", dataset, key, version)})
+        return f"picture/{quote(dataset)}/image?{query}"
 
     def table(self, view: View) -> str:
-        """The signed address of a view's samples as CSV."""
-        return self.sign(f"/table/{quote(view.dataset)}.csv?{urlencode(replace(view, dataset='').query(), doseq=True)}")
-
-    def _signature(self, path: str) -> str:
-        digest = hmac.digest(self._secret, path.encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:15]).decode()
+        """The address of a view's samples as CSV."""
+        query = urlencode(view.query() | {"s": self.sign("table", browse(view))}, doseq=True)
+        return f"table/{quote(view.dataset)}.csv?{query}"
 
 
 def _secret(path: Path) -> bytes:
-    try:
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(secrets.token_hex(32), encoding="ascii")
-    except FileExistsError:
-        pass
+    if not path.exists():
+        new = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_hex(32), encoding="ascii")
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(new)  # of several servers that start at once the first one wins
+        new.unlink()
     return path.read_bytes()
 
 
@@ -143,7 +153,7 @@ def _range(value: str) -> Range:
 
 def _number(text: str) -> float | str | None:
     try:
-        return float(text)
+        return number if math.isfinite(number := float(text)) else None
     except ValueError:
         return text or None
 

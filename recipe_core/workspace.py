@@ -18,17 +18,17 @@ from typing import BinaryIO
 
 import pandas as pd
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from recipe_core import jobs, settings
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.condition import did_you_mean
-from recipe_core.data.demo import make_demo
 from recipe_core.data.scan import read_problems
 from recipe_core.data.selection import Selection
 from recipe_core.data.sources import Source, open_source
-from recipe_core.errors import Conflict, NotFound, RecipeError
+from recipe_core.errors import BadSource, Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
+from recipe_core.links import Signer
 from recipe_core.progress import Line
 from recipe_core.store import Store
 from recipe_core.store import datasets as table
@@ -41,8 +41,19 @@ class Workspace:
     """All datasets and jobs in one folder. Any number of processes may open the same one."""
 
     def __init__(self, folder: str | Path | None = None):
-        self.store = Store(folder or settings.WORKSPACE)
+        """Open the workspace in a folder, made where it is missing; by default `settings.WORKSPACE`.
+
+        Raises:
+            BadSource: the folder cannot be written, or what stands in it is no workspace.
+        """
+        folder = folder or settings.WORKSPACE
+        try:
+            self.store = Store(folder)
+        except (OSError, DatabaseError) as problem:
+            reason = getattr(problem, "strerror", None) or getattr(problem, "orig", None)
+            raise BadSource(f"{folder} cannot be used as a workspace ({reason}); choose another folder.") from problem
         self.folder = self.store.folder
+        self.signer = Signer(self.folder)
 
     def datasets(self) -> list["Dataset"]:
         """All datasets, oldest first."""
@@ -80,10 +91,14 @@ class Workspace:
             raise Conflict(
                 f'"{name}" cannot name a dataset; use up to 64 letters, digits, dots, dashes and underscores.'
             )
+        location = str(Path(source).expanduser().resolve())
+        known = {dataset.name: dataset for dataset in self.datasets()}.get(name)
+        if known and known.source == location and not columns:
+            columns = known.columns  # as they were chosen when it was registered
         opened = open_source(source, columns)
         row = {
             "name": name,
-            "source": str(Path(source).expanduser().resolve()),
+            "source": location,
             "options": opened.columns or {},
             "note": note,
             "created": time.time(),
@@ -94,13 +109,16 @@ class Workspace:
         except IntegrityError:
             there = self.dataset(name)
             if there.source != row["source"] or (there.columns or {}) != row["options"]:
+                other = " with other columns" if there.source == row["source"] else ""
                 raise Conflict(
-                    f'The name "{name}" is taken by {there.source}; choose another name or remove that dataset.'
+                    f'The name "{name}" is taken by {there.source}{other}; choose another name or remove that dataset.'
                 ) from None
         return self.dataset(name)
 
     def add_demo(self) -> "Dataset":
         """Make the demo dataset in the workspace, where it is missing, and register it as "demo"."""
+        from recipe_core.data.demo import make_demo  # imports scikit-learn, a second that nothing else needs
+
         return self.add_dataset("demo", make_demo(self.folder / "demo"), note=DEMO_NOTE)
 
     def keep_upload(self, name: str, upload: BinaryIO) -> Path:
@@ -129,6 +147,7 @@ class Workspace:
             Conflict: it is being scanned.
         """
         dataset = self.dataset(name)
+        jobs.tend(self.store)  # a scan that was killed is not under way
         for job in jobs.listing(self.store, subject=name):
             if job.active:
                 raise Conflict(f'"{name}" is being scanned; cancel the scan first.')

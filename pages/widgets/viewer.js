@@ -1,7 +1,7 @@
 // Draws what pages/widgets/viewer.py sends: one picture, its zoom, and the steps to its neighbours.
 
 const MOST_ENLARGED = 12
-const PATIENCE_MS = 3000 // a step that nobody answers stops blocking the next one
+const PATIENCE_MS = 10_000 // a step that nobody answers stops blocking the next one
 const ARROWS = { ArrowLeft: -1, ArrowRight: 1 }
 // Where an arrow key already means something. Checkboxes do not use arrows, and keep the focus after a click.
 const USES_ARROWS =
@@ -32,7 +32,7 @@ class Viewer {
     this.readout = this.root.querySelector(".readout")
     this.zoom = this.root.querySelector(".zoom")
     this.renders = 0
-    this.presses = 0 // steps asked for and not yet sent: right minus left
+    this.presses = [] // steps asked for and not yet sent, each -1 or 1
     this.waiting = null // timer of the step that was sent and not yet answered
     this.loading = null // picture that was asked for and is not there yet
 
@@ -162,24 +162,28 @@ class Viewer {
   // Every single press counts and is sent in its turn; a key held down moves on only when the picture has arrived.
   press(direction, held = false) {
     if (held && this.waiting) return
-    this.presses += direction
+    this.presses.push(direction)
     this.advance()
   }
 
   advance() {
-    if (this.waiting) return
-    const direction = Math.sign(this.presses)
-    if (!(direction < 0 ? this.data.hasPrevious : this.data.hasNext)) this.presses = 0
-    if (!this.presses) return
-    this.presses -= direction
-    this.waiting = setTimeout(() => this.arrived(), PATIENCE_MS)
-    this.send(direction)
+    while (!this.waiting && this.presses.length) {
+      const direction = this.presses.shift()
+      if (!(direction < 0 ? this.data.hasPrevious : this.data.hasNext)) continue
+      this.waiting = setTimeout(() => this.giveUp(), PATIENCE_MS)
+      this.send(direction)
+    }
   }
 
   arrived() {
     clearTimeout(this.waiting)
     this.waiting = null
     this.advance()
+  }
+
+  giveUp() {
+    this.waiting = null
+    this.presses = []
   }
 }
 

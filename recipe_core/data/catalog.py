@@ -7,8 +7,8 @@ DuckDB is locked to this dataset's folder: it opens no other file, loads nothing
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from recipe_core.data.selection import Selection, is_number, is_time, known_colu
 from recipe_core.errors import BadQuery, NotFound
 
 GIVEN = ("key", "label", "split")
+EXPORT_SECONDS = 3600.0
 EVERYTHING = Selection()
 Answer = TypeVar("Answer")
 
@@ -71,6 +72,20 @@ class Catalog:
     def count(self, selection: Selection = EVERYTHING) -> int:
         return self._ask(lambda rows: rows.aggregate("count(*)").fetchall()[0][0], 0, selection)
 
+    def totals(self) -> dict[str, int]:
+        """Samples and bytes; of the samples how many are unreadable, exact copies, misnamed, flat, unlabelled."""
+
+        def answer(rows: DuckDBPyRelation) -> dict[str, int]:
+            copied = "copies > 1" if "copies" in rows.columns else "false"  # known when the scan has finished
+            conditions = {"unreadable": "NOT readable", "copied": copied, "misnamed": "misnamed"}
+            conditions |= {"flat": "readable AND contrast < 1", "unlabelled": "label IS NULL"}
+            counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions.values())
+            values = rows.aggregate(f"count(*), coalesce(sum(file_bytes), 0), {counts}").fetchall()[0]
+            return dict(zip(("samples", "file_bytes", *conditions), map(int, values), strict=True))
+
+        names = ("samples", "file_bytes", "unreadable", "copied", "misnamed", "flat", "unlabelled")
+        return self._ask(answer, dict.fromkeys(names, 0))
+
     def rows(
         self,
         selection: Selection = EVERYTHING,
@@ -108,6 +123,17 @@ class Catalog:
             raise NotFound(f'There is no sample "{key}" in this dataset.')
         return {name: None if _missing(value) else value for name, value in found.iloc[0].items()}
 
+    def position(self, key: str, selection: Selection = EVERYTHING, order_by: str = "") -> int | None:
+        """How many selected samples stand before this one in the order; None where it is not selected."""
+
+        def answer(rows: DuckDBPyRelation) -> int | None:
+            order = parse_order(order_by, _types(rows))
+            numbered = rows.project(f"key, row_number() OVER (ORDER BY {order}) - 1 AS position")
+            found = numbered.filter(duckdb.ColumnExpression("key") == duckdb.ConstantExpression(key)).fetchall()
+            return found[0][1] if found else None
+
+        return self._ask(answer, None, selection)
+
     def choices(self, column: str, selection: Selection = EVERYTHING, limit: int = 1000) -> pd.DataFrame:
         """A column's values and how many samples have each, most frequent first: columns `value` (text), `samples`."""
 
@@ -134,7 +160,7 @@ class Catalog:
         return self._ask(answer, None, selection)
 
     def histogram(self, column: str, selection: Selection = EVERYTHING, bins: int = 40) -> pd.DataFrame:
-        """Samples per equal interval of an axis: columns `low`, `high`, `samples`; intervals of whole numbers are whole."""
+        """Samples per equal interval of an axis: columns `low`, `high`, `samples`; whole for whole numbers."""
         extent = self.extent(column, selection)
         if extent is None:
             return pd.DataFrame({"low": [], "high": [], "samples": []})
@@ -176,29 +202,30 @@ class Catalog:
 
         return self._ask(answer, pd.DataFrame(), selection)
 
-    def stream(self, selection: Selection, order_by: str, write: Callable[[pa.RecordBatch], None]) -> None:
-        """Hand the selected rows, in order, to `write` batch by batch, so that memory stays bounded."""
-
-        def answer(rows: DuckDBPyRelation) -> None:
-            shown = _shown(rows.order(parse_order(order_by, _types(rows))), internal=False)
-            for batch in shown.to_arrow_reader(10_000):
-                write(batch)
-
-        self._ask(answer, None, selection, seconds=3600.0)
+    def batches(self, selection: Selection = EVERYTHING, order_by: str = "") -> Iterator[pa.RecordBatch]:
+        """The selected rows, in order, a batch at a time, so that memory stays bounded."""
+        if files := self.files:
+            with self._selected(files, selection, EXPORT_SECONDS) as rows:
+                ordered = rows.order(parse_order(order_by, _types(rows)))
+                yield from _shown(ordered, internal=False).to_arrow_reader(10_000)
 
     # How they are asked
 
     def _ask(
-        self,
-        question: Callable[[DuckDBPyRelation], Answer],
-        nothing: Answer,
-        selection: Selection = EVERYTHING,
-        seconds: float = settings.QUERY_SECONDS,
+        self, question: Callable[[DuckDBPyRelation], Answer], nothing: Answer, selection: Selection = EVERYTHING
     ) -> Answer:
         """Answer a question about the selected rows, or give `nothing` where there is no catalog yet."""
-        files = self.files
-        if not files:
-            return nothing
+        while files := self.files:
+            try:
+                with self._selected(files, selection, settings.QUERY_SECONDS) as rows:
+                    return question(rows)
+            except duckdb.IOException:
+                if self.files == files:  # else the scan has just replaced its parts by the finished catalog
+                    raise
+        return nothing
+
+    @contextmanager
+    def _selected(self, files: list[str], selection: Selection, seconds: float) -> Iterator[DuckDBPyRelation]:
         cursor = self._cursor()
         timer = threading.Timer(seconds, cursor.interrupt)
         timer.start()
@@ -208,17 +235,11 @@ class Catalog:
             texts = [name for name, kind in types.items() if kind == "VARCHAR" and name not in ABOUT and name[0] != "_"]
             for expression in selection.expressions(types, texts):
                 rows = rows.filter(expression)
-            return question(rows)
+            yield rows
         except duckdb.InterruptException as problem:
-            raise BadQuery(
-                f"The query took longer than {seconds:.0f} s and was stopped; make the condition simpler."
-            ) from problem
+            raise BadQuery(f"The query was stopped after {seconds:.0f} s; make the condition simpler.") from problem
         except duckdb.IOException:
-            if self.files == files:
-                raise
-            return self._ask(
-                question, nothing, selection, seconds
-            )  # the scan finished and replaced its parts meanwhile
+            raise
         except duckdb.Error as problem:
             if not selection.where.strip():
                 raise

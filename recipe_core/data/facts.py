@@ -41,6 +41,7 @@ FACTS = (
     Fact("bits_per_pixel", pa.float32(), "bits", "size of the file / pixels: low means strongly compressed or empty"),
     Fact("format", pa.string(), "", "what the file is, whatever its name says"),
     Fact("extension", pa.string(), "", "what its name says, in lower case"),
+    Fact("misnamed", pa.bool_(), "", "the extension names another format than the file has"),
     Fact("mode", pa.string(), "", "colour mode of the file, as Pillow names it: L, RGB, RGBA, P, CMYK, I;16, ..."),
     Fact("orientation", pa.int8(), "", "EXIF orientation, 1 to 8; honoured in what is shown and measured"),
     Fact("camera_make", pa.string(), "", "maker of the camera, from EXIF"),
@@ -72,6 +73,15 @@ FACTS = (
     Fact("phash_turned", pa.list_(pa.string()), "", "phash of the eight flips and quarter turns"),
     Fact("dhash_turned", pa.list_(pa.string()), "", "dhash of the eight flips and quarter turns"),
 )
+EXTENSIONS = {
+    "JPEG": {"jpg", "jpeg", "jpe", "jfif"},
+    "PNG": {"png"},
+    "WEBP": {"webp"},
+    "GIF": {"gif"},
+    "BMP": {"bmp", "dib"},
+    "TIFF": {"tif", "tiff"},
+    "AVIF": {"avif"},
+}
 COPIES = Fact("copies", pa.int64(), "", "samples of the dataset with exactly these bytes, this one included")
 ABOUT = {fact.name: fact for fact in (*FACTS, COPIES)}
 
@@ -81,7 +91,7 @@ def file_facts(key: str, data: bytes) -> dict:
     return {"file_bytes": len(data), "extension": PurePosixPath(key).suffix.lower().lstrip(".") or None}
 
 
-def header_facts(picture: Picture, file_bytes: int) -> dict:
+def header_facts(picture: Picture, file_bytes: int, extension: str | None) -> dict:
     """What the header says, sizes upright."""
     pixels = picture.width * picture.height
     return {
@@ -94,6 +104,7 @@ def header_facts(picture: Picture, file_bytes: int) -> dict:
         "megapixels": pixels / 1e6,
         "bits_per_pixel": 8 * file_bytes / pixels,
         "format": picture.format,
+        "misnamed": extension is not None and extension not in EXTENSIONS[picture.format],
         "mode": picture.mode,
         "orientation": picture.orientation,
         "camera_make": picture.camera_make,

@@ -68,7 +68,7 @@ def _pixels(greys: list[Image.Image]) -> np.ndarray:
 
 
 def perceptual_hashes(greys: list[Greys]) -> tuple[list[list[str]], list[list[str]]]:
-    """pHash and dHash of every image in its eight orientations (`TURNS`): 16 hex digits each, as imagehash writes them."""
+    """pHash and dHash of every image in its eight orientations (`TURNS`), each 16 hex digits like imagehash's."""
     if not greys:
         return [], []
     low = _low_frequencies(_turned(np.stack([grey.phash for grey in greys])))

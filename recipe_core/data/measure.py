@@ -106,7 +106,7 @@ def _measure_alike(alike: list[_Decoded]) -> None:
     hashes = fingerprints.perceptual_hashes([fingerprints.shrink(Image.fromarray(grey)) for grey in greys])
     for decoded, small, look, phashes, dhashes in zip(alike, smalls, looks, *hashes, strict=True):
         picture, data = decoded.picture, decoded.data
-        decoded.measured.facts |= header_facts(picture, len(data)) | look
+        decoded.measured.facts |= header_facts(picture, len(data), decoded.measured.facts["extension"]) | look
         decoded.measured.facts |= {
             "pixel_hash": fingerprints.pixel_hash(picture.pixels),
             "phash": phashes[0],

@@ -10,16 +10,9 @@ import numpy as np
 import simplejpeg
 
 from recipe_core import settings
+from recipe_core.data.pictures import media_type
 
-SHOWN_BY_BROWSERS = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "GIF": "image/gif",
-    "WEBP": "image/webp",
-    "AVIF": "image/avif",
-}
 SMALL_FILE = 16_384  # bytes: an upright file no larger than this and than a thumbnail's side is its own thumbnail
-_MAGIC = {b"\xff\xd8": "JPEG", b"\x89P": "PNG", b"GI": "GIF", b"RI": "WEBP"}
 
 
 def thumbnail(small: np.ndarray, data: bytes, as_it_is: bool) -> bytes:
@@ -27,17 +20,12 @@ def thumbnail(small: np.ndarray, data: bytes, as_it_is: bool) -> bytes:
 
     Args:
         small: the upright picture at about a thumbnail's size, uint8 (height, width, 3).
-        data: the file; it is its own thumbnail where it is small enough and a browser shows it.
+        data: the file; it is its own thumbnail where it is small enough and browsers show its format.
         as_it_is: whether the file, shown as it is, gives the picture.
     """
-    if as_it_is and max(small.shape) <= settings.THUMBNAIL_SIDE and len(data) <= SMALL_FILE and data[:2] in _MAGIC:
+    if as_it_is and max(small.shape) <= settings.THUMBNAIL_SIDE and len(data) <= SMALL_FILE and media_type(data):
         return data
     return simplejpeg.encode_jpeg(np.ascontiguousarray(small), quality=82)
-
-
-def media_type(encoded: bytes) -> str:
-    """The media type of a thumbnail."""
-    return SHOWN_BY_BROWSERS[_MAGIC[encoded[:2]]]
 
 
 def read_thumbnail(folder: Path, shard: str, offset: int, length: int) -> bytes:

@@ -204,29 +204,34 @@ class ParquetRows:
     def __init__(self, name: str, open_stream: Callable[[], BinaryIO]):
         self.name = name
         self._open = open_stream
-        schema = self._file().schema_arrow
+        with self._open() as stream:
+            schema = self._parquet(stream).schema_arrow
         self._positions = [at for at, column in enumerate(schema) if not _holds_bytes(column.type)]
         self.columns = _unique([schema.field(at).name for at in self._positions])
 
     def rows(self, problems: list[str]) -> Iterator[tuple[int, Sequence[object]]]:
-        number, file = 0, self._file()
-        names = [file.schema_arrow.field(at).name for at in self._positions]
+        number = 0
         try:
-            for batch in file.iter_batches(BATCH_ROWS, columns=names):
-                for values in _values(batch):
-                    number += 1
-                    broken = any(isinstance(v, str) and not v.isascii() and _BROKEN_UTF8.search(v) for v in values)
-                    if broken:
-                        problems.append(f"row {number} of {self.name} holds text that is not UTF-8; it was left out.")
-                    else:
-                        yield number, values
+            for values in self._stored_rows():
+                number += 1
+                if any(isinstance(v, str) and not v.isascii() and _BROKEN_UTF8.search(v) for v in values):
+                    problems.append(f"row {number} of {self.name} holds text that is not UTF-8; it was left out.")
+                else:
+                    yield number, values
         except (pa.ArrowException, OSError) as error:
             sentence = f"{self.name} cannot be read after row {number} ({shown(error)}); what follows was left out."
             problems.insert(0, sentence)  # it weighs more than any row's
 
-    def _file(self) -> pq.ParquetFile:
+    def _stored_rows(self) -> Iterator[tuple[object, ...]]:
+        with self._open() as stream:
+            file = self._parquet(stream)
+            names = [file.schema_arrow.field(at).name for at in self._positions]
+            for batch in file.iter_batches(BATCH_ROWS, columns=names):
+                yield from zip(*(_scalars(column) for column in batch.columns), strict=True)
+
+    def _parquet(self, stream: BinaryIO) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self._open())
+            return pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
             raise BadSource(f"{self.name} is not a readable Parquet file: {shown(error)}.") from None
 
@@ -238,13 +243,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
 
 
-def _values(batch: pa.RecordBatch) -> Iterator[tuple[object, ...]]:
-    return zip(*(_scalars(column) for column in batch.columns), strict=True)
-
-
 def _scalars(column: pa.Array) -> list[object]:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     try:

@@ -1,0 +1,31 @@
+"""The dashboard: which pages there are, in the order of the recipe.
+
+    streamlit run app.py
+
+Streamlit runs this file for every visitor, and its server imports it once before the first one.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.widgets.routes import ROUTES
+from pages.widgets.shell import apology
+
+ASSETS = Path(__file__).parent / "pages" / "widgets" / "assets"
+
+# Called on import too: from then on Streamlit runs no file in pages/ by its name alone, past this list.
+page = st.navigation(
+    [
+        st.Page("pages/home.py", title="Datasets", default=True),
+        st.Page("pages/browse.py", title="Browse", url_path="browse"),
+    ],
+    position="top",
+)
+
+if __name__ == "__main__":
+    st.set_page_config(page_title=f"{page.title} · Recipe", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    st.logo(str(ASSETS / "logo.svg"), size="large")
+    page.run()
+else:
+    app = st.App(__file__, routes=ROUTES, on_script_error=apology)

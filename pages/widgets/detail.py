@@ -1,0 +1,88 @@
+"""One image at full size with all that is known of it, and the way to its neighbours in the selection."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.widgets.shell import open_workspace, plain, read_view, selection_of, show_view
+from pages.widgets.viewer import viewer
+from recipe_core.data.facts import ABOUT
+from recipe_core.errors import NotFound
+from recipe_core.links import View
+from recipe_core.workspace import Dataset
+
+
+def detail(dataset: Dataset, view: View, matching: int) -> None:
+    """Open the sample that the address names, if any."""
+    if view.sample:
+        st.dialog(" ", width="large", on_dismiss=_close)(_detail)(dataset, matching)
+
+
+def _close() -> None:
+    show_view(replace(read_view(), sample=""))
+
+
+def _detail(dataset: Dataset, matching: int) -> None:
+    view = read_view()
+    try:
+        sample = dataset.catalog.sample(view.sample)
+    except NotFound as problem:
+        st.error(plain(str(problem)))
+        return
+    position = dataset.catalog.position(view.sample, selection_of(view), view.order_by)
+    st.markdown(f"**{plain(view.sample)}**")
+    where = f"{position + 1:,} of {matching:,}" if position is not None else "not in the selection"
+    st.caption(plain(" · ".join(str(part) for part in (sample["label"], sample["split"], where) if part)))
+    if sample["error"]:
+        st.warning(plain(sample["error"]), icon=":material/broken_image:")
+    viewer(
+        open_workspace().signer.image(dataset.name, view.sample, sample.get("byte_hash") or "")
+        if sample["width"]
+        else "",
+        alt=view.sample,
+        width=sample["width"],
+        height=sample["height"],
+        has_previous=bool(position),
+        has_next=position is not None and position + 1 < matching,
+        key="viewer",
+        on_step=lambda: _step(dataset, view, position),
+    )
+    _facts(sample)
+
+
+def _step(dataset: Dataset, view: View, position: int | None) -> None:
+    step = st.session_state["viewer"].step
+    if position is None or not step:
+        return
+    rows = dataset.catalog.rows(selection_of(view), view.order_by, limit=1, offset=max(0, position + step))
+    if not rows.empty:
+        show_view(replace(view, sample=rows["key"].iloc[0]))
+
+
+def _facts(sample: dict) -> None:
+    given = {name: value for name, value in sample.items() if name not in ABOUT and not name.startswith("_")}
+    measured = {name: value for name, value in sample.items() if name in ABOUT}
+    left, right = st.columns(2)
+    left.caption("Given")
+    left.dataframe(_table(given), hide_index=True, width="stretch")
+    right.caption("Measured")
+    right.dataframe(_table(measured), hide_index=True, width="stretch", height=320)
+
+
+def _table(facts: dict) -> pd.DataFrame:
+    shown = [
+        (name, _text(value), ABOUT[name].unit if name in ABOUT else "")
+        for name, value in facts.items()
+        if value is not None
+    ]
+    return pd.DataFrame(shown, columns=["", "value", "unit"])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, np.ndarray):
+        return " ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,61 @@
+"""What every page starts with: the workspace, and the words for an empty one."""
+
+import logging
+import re
+
+import streamlit as st
+
+from recipe_core import settings
+from recipe_core.data.selection import Selection
+from recipe_core.errors import RecipeError
+from recipe_core.links import View
+from recipe_core.workspace import Dataset, Workspace
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def open_workspace() -> Workspace:
+    """The workspace that this server shows, opened once for all its users."""
+    return Workspace(settings.WORKSPACE)
+
+
+@st.cache_resource(max_entries=64, ttl=3600, show_spinner=False)
+def _dataset(name: str, source: str) -> Dataset:
+    # Kept, so that its catalog keeps its connection; a dataset of the same name with another source is another one.
+    return open_workspace().dataset(name)
+
+
+def datasets() -> list[Dataset]:
+    """All datasets of the workspace, each with a catalog that stays open."""
+    return [_dataset(dataset.name, dataset.source) for dataset in open_workspace().datasets()]
+
+
+def apology(problem: Exception) -> bool:
+    """Show an uncaught error as one sentence; an unexpected one goes to the server's log with its traceback."""
+    if isinstance(problem, RecipeError):
+        st.error(plain(str(problem)))
+    else:
+        logging.getLogger("recipe").error("A page failed.", exc_info=problem)
+        st.error("Something went wrong on the server; its log says what. Reload the page, and report it if it stays.")
+    return True
+
+
+def read_view() -> View:
+    """What the address asks for."""
+    return View.parse({name: st.query_params.get_all(name) for name in st.query_params})
+
+
+def show_view(view: View) -> None:
+    """Change the address to this view; the script then runs anew and shows it."""
+    st.query_params.from_dict(view.query())
+
+
+def selection_of(view: View) -> Selection:
+    """The samples that a view selects; a filter that was added but not set yet lets everything through."""
+    ranges = {column: bounds for column, bounds in view.ranges.items() if bounds != (None, None)}
+    choices = {column: values for column, values in view.choices.items() if values}
+    return Selection(ranges, choices, view.text, view.where)
+
+
+def plain(text: object) -> str:
+    """Text from a user's files as Streamlit's Markdown shows it literally."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])", r"\\\1", " ".join(str(text).split()))
