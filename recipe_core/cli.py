@@ -9,17 +9,17 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recipe_core import jobs, settings
-from recipe_core.data.catalog import GIVEN, Catalog
+from recipe_core.data.catalog import EVERYTHING, GIVEN, Catalog
 from recipe_core.data.selection import Selection
 from recipe_core.errors import Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
@@ -30,6 +30,7 @@ from recipe_core.workspace import Dataset, Workspace
 UNREADABLE = Selection(where="not readable")
 BASICS = ("width", "height", "format", "error_kind")  # shown in a table of samples beside what was asked for
 SHOWN_PROBLEMS = 10
+Command = Callable[[Workspace, argparse.Namespace], int]
 ENDINGS = {
     "failed": "the scan failed",
     "stopped": "stopped; the same command goes on from there",
@@ -82,9 +83,12 @@ def open_(workspace: Workspace, options: argparse.Namespace) -> int:
 
 def query(workspace: Workspace, options: argparse.Namespace) -> int:
     """The samples that satisfy a SQL condition."""
-    catalog = workspace.dataset(options.name).catalog
+    dataset = workspace.dataset(options.name)
+    catalog, job = dataset.catalog, dataset.job
     if not catalog.files:
         raise NotFound(f'"{options.name}" has no samples yet; scan it first, or wait for its scan.')
+    if job and job.state != "finished":
+        tell(f"{dataset.name}: its scan is {job.state}; this is what is in the catalog so far.")
     with closing(_samples(catalog, options.where, options.order_by)) as samples:
         rows = islice(samples, options.limit)
         if options.json:
@@ -137,14 +141,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(
         prog="python -m recipe_core", description="Finds silent failures in image-training data.", allow_abbrev=False
     )
-    where = {"metavar": "DIR", "help": "the folder of datasets and jobs (default: RECIPE_WORKSPACE or ./workspace)"}
+    where: dict[str, Any] = {
+        "metavar": "DIR",
+        "help": "the folder of datasets and jobs (default: RECIPE_WORKSPACE or ./workspace)",
+    }
     parser.add_argument("--workspace", default=settings.WORKSPACE, **where)
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = _Parser(add_help=False)
     everywhere.add_argument("--workspace", default=argparse.SUPPRESS, **where)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, function, json_help: str = "") -> argparse.ArgumentParser:
-        about = function.__doc__
+    def command(name: str, function: Command, json_help: str = "") -> argparse.ArgumentParser:
+        about = function.__doc__ or ""
         made = commands.add_parser(
             name, help=about[0].lower() + about[1:-1], description=about, parents=[everywhere], allow_abbrev=False
         )
@@ -265,7 +272,7 @@ def _outcome(dataset: Dataset, job: Job) -> dict:
 
 
 def _summary(dataset: Dataset) -> str:
-    """ "pets: 6,000 samples, splits and classes: train 5,000, test 1,000, 10 classes, 2 unreadable (1 empty, ...); ..." """
+    """ "pets: 6,000 samples, splits and classes: train 5,000, test 1,000, 10 classes, 2 unreadable (2 empty); ..." """
     catalog = dataset.catalog
     splits = [f"{split} {samples:,}" for split, samples in _counts(catalog, "split").items()]
     classes = len(_counts(catalog, "label"))
@@ -278,7 +285,7 @@ def _summary(dataset: Dataset) -> str:
     )
 
 
-def _counts(catalog: Catalog, column: str, selection: Selection = Selection()) -> dict[str, int]:
+def _counts(catalog: Catalog, column: str, selection: Selection = EVERYTHING) -> dict[str, int]:
     """Value -> samples that have it, most frequent first."""
     if not catalog.files:
         return {}
@@ -310,7 +317,7 @@ def _truth(dataset: Dataset) -> Path:
 # Samples
 
 
-def _samples(catalog: Catalog, where: str, order_by: str) -> Iterator[dict]:
+def _samples(catalog: Catalog, where: str, order_by: str) -> Generator[dict]:
     """Sample after sample as plain values; memory holds a batch of them at a time."""
     for batch in catalog.batches(Selection(where=where), order_by):
         columns = [_iso(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]

@@ -72,7 +72,8 @@ class View:
         """As the catalog takes it: "brightness desc"."""
         if not self.sort:
             return ""
-        return f"{self.sort[1:]} desc" if self.sort.startswith("-") else f"{self.sort} asc"
+        column = self.sort.removeprefix("-").replace('"', '""')
+        return f'"{column}" {"desc" if self.sort.startswith("-") else "asc"}'
 
     @property
     def page_samples(self) -> int:
@@ -161,7 +162,7 @@ def _number(text: str) -> float | str | None:
 def _bound(value: float | str | None) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else f"{value:.10g}"
+    return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")  # exact, or the edge gets lost
 
 
 def _whole(text: str, default: int) -> int:

@@ -1,5 +1,6 @@
 """A job's progress as one line of text."""
 
+import shutil
 import sys
 from typing import TextIO
 
@@ -39,7 +40,7 @@ class Line:
 
     def show(self, job: Job) -> None:
         if self.visible:
-            text = f"{job.subject}: {describe(job)}"
+            text = f"{job.subject}: {describe(job)}"[: shutil.get_terminal_size().columns - 1]  # what wraps stays
             self.out.write("\r" + text.ljust(self.width))
             self.out.flush()
             self.width = len(text)

@@ -23,7 +23,7 @@ def write_json(value: object) -> None:
 
 
 def write_json_list(rows: Iterable[dict]) -> None:
-    """A list written row by row. A query fails, if it does, before its first row, so the document is whole or absent."""
+    """Write a list row by row; what fails before its first row leaves standard output empty."""
     separator = "["
     for row in rows:
         sys.stdout.write(separator + json.dumps({name: _finite(value) for name, value in row.items()}))
@@ -40,13 +40,14 @@ def print_table(rows: Iterable[dict], columns: Sequence[str]) -> int:
     """Print rows in columns and return how many there were; on a terminal they are made to fit its width."""
     remaining = iter(rows)
     first = list(islice(remaining, 200))  # the widths are theirs
-    widths = {name: max(len(name), *(len(_cell(row[name])) for row in first), 0) for name in columns}
-    if sys.stdout.isatty():
+    widths = {name: max([len(name), *(len(_cell(row.get(name))) for row in first)]) for name in columns}
+    is_cut = sys.stdout.isatty()
+    if is_cut:
         widths = _fitting(widths, shutil.get_terminal_size().columns)
-    print(_line({name: name for name in widths}, widths))
+    print(_line({name: name for name in widths}, widths, is_cut))
     printed = 0
     for row in chain(first, remaining):
-        print(_line(row, widths))
+        print(_line(row, widths, is_cut))
         printed += 1
     return printed
 
@@ -62,13 +63,12 @@ def _fitting(widths: dict[str, int], room: int) -> dict[str, int]:
     return fitting
 
 
-def _line(row: dict, widths: dict[str, int]) -> str:
-    cells = ((_cell(row[name]), width) for name, width in widths.items())
-    cut = (
-        (cell if len(cell) <= width or not sys.stdout.isatty() else cell[: width - 1] + "…", width)
-        for cell, width in cells
-    )
-    return "  ".join(cell.ljust(width) for cell, width in cut).rstrip()
+def _line(row: dict, widths: dict[str, int], is_cut: bool) -> str:
+    cells = []
+    for name, width in widths.items():
+        cell = _cell(row.get(name))
+        cells.append((cell[: width - 1] + "…" if is_cut and len(cell) > width else cell).ljust(width))
+    return "  ".join(cells).rstrip()
 
 
 def _cell(value: object) -> str:

@@ -72,7 +72,7 @@ class Workspace:
             return known[name]
         if not known:
             raise NotFound(f'There is no dataset "{name}"; add one with: python -m recipe_core scan {name} SOURCE')
-        raise NotFound(f'There is no dataset "{name}"; {did_you_mean(name, known).replace("columns", "datasets")}')
+        raise NotFound(f'There is no dataset "{name}"; {did_you_mean(name, known, "datasets")}')
 
     def add_dataset(
         self, name: str, source: str | Path, columns: Mapping[str, str | None] | None = None, note: str = ""

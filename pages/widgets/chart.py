@@ -1,5 +1,6 @@
 """The chart above the gallery: how a column is distributed; what is brushed or clicked becomes a filter."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -50,15 +51,15 @@ def _histogram(dataset: Dataset, axis: str, kind: str, view: View, others: Selec
     table = dataset.catalog.histogram(axis, others)
     if table.empty:
         return "No selected sample has a value here."
-    chosen = view.ranges.get(axis)
-    chosen = None if chosen in (None, (None, None)) else tuple(_edge(edge, kind) for edge in chosen)
+    low, high = (_edge(edge, kind) for edge in view.ranges.get(axis, (None, None)))
+    chosen = None if low is None and high is None else (low, high)
     unit = ABOUT[axis].unit if axis in ABOUT else ""
 
     def brushed() -> None:
         boxes = st.session_state[key].selection.box
         if boxes:
             low, high = sorted(boxes[0]["x"])
-            show_view(read_view().with_range(axis, *(_address(edge, kind) for edge in (low, high))))
+            show_view(read_view().with_range(axis, *(_address(edge, kind, table) for edge in (low, high))))
 
     key = f"chart-{axis}-{hash((view.ranges.get(axis), others.text, others.where))}"
     st.plotly_chart(
@@ -105,5 +106,9 @@ def _edge(edge: float | str | None, kind: str) -> float | str | pd.Timestamp | N
     return None if edge is None else pd.to_datetime(edge) if is_time(kind) else edge
 
 
-def _address(edge: float | str, kind: str) -> float | str:
-    return pd.Timestamp(edge).isoformat(timespec="seconds") if is_time(kind) else float(f"{float(edge):.6g}")
+def _address(edge: float | str, kind: str, table: pd.DataFrame) -> float | str:
+    """An end of the brushed range, as fine as the hand can point."""
+    if is_time(kind):
+        return pd.Timestamp(edge).isoformat(timespec="seconds")
+    bar = float(table["high"].iloc[0] - table["low"].iloc[0])
+    return round(float(edge), 1 - math.floor(math.log10(bar)))

@@ -35,8 +35,11 @@ def _card(dataset: Dataset, was_active: bool) -> None:
         if job:
             _scan_state(job)
         _glimpse(dataset)
-        for remark in seen.remarks:
-            _link(View(dataset=dataset.name, where=remark.where), remark.sentence, ":material/search:")
+        with st.container(gap=None):
+            for remark in seen.remarks:
+                key = f"remark-{dataset.name}-{remark.where}"
+                if st.button(plain(remark.sentence), key=key, type="tertiary", icon=":material/search:", wrap=True):
+                    _browse(View(dataset=dataset.name, where=remark.where))
         _problems(dataset)
         _actions(dataset, job, bool(seen.samples))
 
@@ -48,7 +51,7 @@ def _glimpse(dataset: Dataset) -> None:
         return
     opened = gallery([Group("", len(some), tiles_of(dataset, some))], size=64, key=f"glimpse-{dataset.name}").opened
     if opened:
-        st.switch_page("pages/browse.py", query_params=View(dataset=dataset.name, sample=opened).query())
+        _browse(View(dataset=dataset.name, sample=opened))
 
 
 def _scan_state(job: Job) -> None:
@@ -77,7 +80,7 @@ def _actions(dataset: Dataset, job: Job | None, browsable: bool) -> None:
         if browsable:
             label = "Browse the first images" if job and job.active else "Browse"
             if st.button(label, icon=":material/photo_library:", key=f"browse-{name}", type="primary"):
-                st.switch_page("pages/browse.py", query_params=View(dataset=name).query())
+                _browse(View(dataset=name))
         if job and job.active:
             st.button("Cancel scan", icon=":material/stop_circle:", key=f"cancel-{name}", on_click=dataset.stop_scan)
         else:
@@ -110,5 +113,5 @@ def _confirm_removal(name: str) -> None:
             st.rerun()
 
 
-def _link(view: View, label: str, icon: str) -> None:
-    st.page_link("pages/browse.py", label=plain(label), icon=icon, query_params=view.query())
+def _browse(view: View) -> None:
+    st.switch_page("pages/browse.py", query_params=view.query())

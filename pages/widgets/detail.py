@@ -32,15 +32,21 @@ def _detail(dataset: Dataset, matching: int) -> None:
         st.error(plain(str(problem)))
         return
     position = dataset.catalog.position(view.sample, selection_of(view), view.order_by)
-    st.markdown(f"**{plain(view.sample)}**")
     where = f"{position + 1:,} of {matching:,}" if position is not None else "not in the selection"
-    st.caption(plain(" · ".join(str(part) for part in (sample["label"], sample["split"], where) if part)))
+    facts = " · ".join(str(part) for part in (sample["label"], sample["split"], where) if part)
+    st.markdown(f"**{plain(view.sample)}**  \n:small[{plain(facts)}]")
     if sample["error"]:
         st.warning(plain(sample["error"]), icon=":material/broken_image:")
+    left, right = st.columns([3, 2])
+    with left:
+        _picture(dataset, view, sample, position, matching)
+    right.dataframe(_table(sample), hide_index=True, width="stretch", height=560)
+
+
+def _picture(dataset: Dataset, view: View, sample: dict, position: int | None, matching: int) -> None:
+    address = open_workspace().signer.image(dataset.name, view.sample, sample["byte_hash"] or "")
     viewer(
-        open_workspace().signer.image(dataset.name, view.sample, sample.get("byte_hash") or "")
-        if sample["width"]
-        else "",
+        address if sample["width"] else "",
         alt=view.sample,
         width=sample["width"],
         height=sample["height"],
@@ -49,7 +55,6 @@ def _detail(dataset: Dataset, matching: int) -> None:
         key="viewer",
         on_step=lambda: _step(dataset, view, position),
     )
-    _facts(sample)
 
 
 def _step(dataset: Dataset, view: View, position: int | None) -> None:
@@ -61,23 +66,14 @@ def _step(dataset: Dataset, view: View, position: int | None) -> None:
         show_view(replace(view, sample=rows["key"].iloc[0]))
 
 
-def _facts(sample: dict) -> None:
-    given = {name: value for name, value in sample.items() if name not in ABOUT and not name.startswith("_")}
-    measured = {name: value for name, value in sample.items() if name in ABOUT}
-    left, right = st.columns(2)
-    left.caption("Given")
-    left.dataframe(_table(given), hide_index=True, width="stretch")
-    right.caption("Measured")
-    right.dataframe(_table(measured), hide_index=True, width="stretch", height=320)
-
-
-def _table(facts: dict) -> pd.DataFrame:
+def _table(sample: dict) -> pd.DataFrame:
+    """What was given, then what was measured."""
     shown = [
         (name, _text(value), ABOUT[name].unit if name in ABOUT else "")
-        for name, value in facts.items()
-        if value is not None
+        for name, value in sample.items()
+        if value is not None and not name.startswith("_")
     ]
-    return pd.DataFrame(shown, columns=["", "value", "unit"])
+    return pd.DataFrame(shown, columns=["fact", "value", "unit"])
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from pages.widgets.controls import bound
 from pages.widgets.gallery import Group, Tile, gallery
 from pages.widgets.shell import open_workspace, read_view, selection_of, show_view
 from recipe_core.links import View
@@ -44,11 +43,13 @@ def samples(dataset: Dataset, view: View, matching: int) -> None:
     gallery(groups, size=view.size, key="gallery", selected=view.sample or None, on_open=_open, on_group=_narrow)
     if pages > 1:
         with st.container(horizontal_alignment="center"):
-            bound(_pagination, "", pages, key="page", value=page, change=lambda view, page: replace(view, page=page))
+            # Keyed by its place: st.pagination cannot be given its value through the session's state.
+            key = f"page-{page}-of-{pages}"
+            st.pagination(pages, default=page, key=key, on_change=_turn, args=(key,))
 
 
-def _pagination(_label: str, pages: int, **options) -> int:
-    return st.pagination(pages, default=read_view().page, **options)
+def _turn(key: str) -> None:
+    show_view(replace(read_view(), page=st.session_state[key]))
 
 
 def _pages(dataset: Dataset, view: View, matching: int) -> int:
@@ -102,7 +103,9 @@ def tiles_of(dataset: Dataset, rows: pd.DataFrame, sort: str = "") -> list[Tile]
 def _short(value: object) -> str:
     if value is None or value is pd.NaT or value != value:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
 
 
 def _open() -> None:

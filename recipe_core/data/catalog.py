@@ -6,6 +6,7 @@
 DuckDB is locked to this dataset's folder: it opens no other file, loads nothing, and its settings cannot be changed.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyRelation
@@ -20,12 +22,13 @@ from duckdb import DuckDBPyRelation
 from recipe_core import settings
 from recipe_core.data.condition import first_line
 from recipe_core.data.facts import ABOUT
-from recipe_core.data.selection import Selection, is_number, is_time, known_column
+from recipe_core.data.selection import Selection, is_axis, is_time, known_column
 from recipe_core.errors import BadQuery, NotFound
 
 GIVEN = ("key", "label", "split")
 EXPORT_SECONDS = 3600.0
 EVERYTHING = Selection()
+ORDER_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^,"\s][^,]*?))(?:\s+(asc|desc))?\s*(?:,|$)', re.IGNORECASE)
 Answer = TypeVar("Answer")
 
 
@@ -58,7 +61,7 @@ class Catalog:
 
     def axes(self) -> list[str]:
         """The columns with numbers or times: each can be filtered by a range and drawn as a histogram."""
-        return [name for name, kind in self.types().items() if is_number(kind) or is_time(kind)]
+        return [name for name, kind in self.types().items() if is_axis(kind)]
 
     def categories(self) -> list[str]:
         """The columns with words or truth values, except those that tell every sample apart."""
@@ -121,7 +124,7 @@ class Catalog:
         found = self.rows(Selection(choices={"key": (key,)}), limit=1, internal=True)
         if found.empty:
             raise NotFound(f'There is no sample "{key}" in this dataset.')
-        return {name: None if _missing(value) else value for name, value in found.iloc[0].items()}
+        return {str(name): _plain(value) for name, value in found.iloc[0].items()}
 
     def position(self, key: str, selection: Selection = EVERYTHING, order_by: str = "") -> int | None:
         """How many selected samples stand before this one in the order; None where it is not selected."""
@@ -151,9 +154,11 @@ class Catalog:
 
         def answer(rows: DuckDBPyRelation) -> tuple | None:
             name = quoted(known_column(column, _types(rows)))
-            usual = f"{name} IS NOT NULL" + (
-                f" AND isfinite({name})" if _types(rows)[column] in ("FLOAT", "DOUBLE") else ""
-            )
+            if not is_axis(kind := _types(rows)[column]):
+                raise BadQuery(
+                    f'The column "{column}" holds no numbers or times, so it has no histogram.'
+                )
+            usual = f"{name} IS NOT NULL" + (f" AND isfinite({name})" if kind in ("FLOAT", "DOUBLE") else "")
             low, high = rows.filter(usual).aggregate(f"min({name}), max({name})").fetchall()[0]
             return None if low is None else (low, high)
 
@@ -169,7 +174,7 @@ class Catalog:
             kind, name = _types(rows)[column], quoted(column)
             value = f"epoch({name})" if is_time(kind) else f"CAST({name} AS DOUBLE)"
             start, width, count = _intervals(extent, kind, bins)
-            position = f"least(CAST(floor(({value} - {start!r}) / {width!r}) AS INTEGER), {count - 1})"
+            position = f"CAST(least(floor(({value} - {start!r}) / {width!r}), {count - 1}) AS INTEGER)"
             finite = rows.filter(f"{name} IS NOT NULL AND isfinite({value})")
             counted = dict(finite.aggregate(f"{position} AS bin, count(*) AS samples", position).fetchall())
             table = pd.DataFrame({"low": [start + width * i for i in range(count)], "samples": 0})
@@ -191,10 +196,10 @@ class Catalog:
             found = rows.query(
                 "selected",
                 f"""WITH sizes AS (
-                        SELECT {name} AS value, count(*) AS samples FROM selected GROUP BY 1
-                        ORDER BY samples DESC, value LIMIT {int(limit)} OFFSET {int(offset)})
-                    SELECT selected.*, sizes.samples AS _group_samples
-                    FROM selected JOIN sizes ON {name} IS NOT DISTINCT FROM sizes.value
+                        SELECT {name} AS _value, count(*) AS _group_samples FROM selected GROUP BY 1
+                        ORDER BY _group_samples DESC, _value LIMIT {int(limit)} OFFSET {int(offset)})
+                    SELECT selected.*, sizes._group_samples
+                    FROM selected JOIN sizes ON {name} IS NOT DISTINCT FROM sizes._value
                     QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {order}) <= {int(per_group)}
                     ORDER BY _group_samples DESC, {name}, {order}""",
             )
@@ -262,18 +267,15 @@ def quoted(name: str) -> str:
 
 
 def parse_order(order_by: str, types: dict[str, str]) -> str:
-    """ "brightness desc, width" as an ORDER BY list that ends with the key.
+    """ "brightness desc, width" as an ORDER BY list that ends with the key; names may stand in double quotes.
 
     Raises:
         BadQuery: a column does not exist, or a part is not "column", "column asc" or "column desc".
     """
     parts = []
-    for part in filter(None, (piece.strip() for piece in order_by.split(","))):
-        name, _, direction = part.rpartition(" ")
-        if direction.lower() not in ("asc", "desc") or not name:
-            name, direction = part, "asc"
-        name = known_column(name.strip().strip('"'), types)
-        parts.append(f"{quoted(name)} {direction.upper()} NULLS LAST")
+    for in_quotes, plain, direction in ORDER_PART.findall(order_by):
+        name = known_column(in_quotes.replace('""', '"') or plain, types)
+        parts.append(f"{quoted(name)} {direction.upper() or 'ASC'} NULLS LAST")
     return ", ".join([*parts, '"key"'])
 
 
@@ -304,8 +306,11 @@ def _shown(rows: DuckDBPyRelation, internal: bool) -> DuckDBPyRelation:
     return rows.project(", ".join(quoted(name) for name in rows.columns if not name.startswith("_")))
 
 
-def _missing(value: object) -> bool:
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+def _plain(value: object) -> object:
+    """A cell as Python has it: None where it is missing, no NumPy scalars."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):  # type: ignore[call-overload]
+        return None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _intervals(extent: tuple, kind: str, bins: int) -> tuple[float, float, int]:
@@ -317,7 +322,7 @@ def _intervals(extent: tuple, kind: str, bins: int) -> tuple[float, float, int]:
     if kind not in ("FLOAT", "DOUBLE") and not is_time(kind):
         width = max(1.0, float(-((low - high - 1) // bins)))
         return low, width, int(-((low - high - 1) // width))
-    width = (high - low) / bins
+    width = high / bins - low / bins  # the difference itself may be infinite
     if not low + width > low:
         return low, max(abs(low) * 1e-6, 1e-6), 1
     return low, width, bins

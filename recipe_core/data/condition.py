@@ -52,31 +52,33 @@ def parse_condition(text: str, columns: Collection[str]) -> duckdb.Expression:
     """
     if len(text) > MAX_LENGTH:
         raise BadQuery(f"The condition is {len(text):,} characters long; at most {MAX_LENGTH:,} are allowed.")
+    text = text.encode(errors="replace").decode()  # from a terminal it may hold bytes that are no UTF-8
     try:
         expression = duckdb.SQLExpression(text)
-        tree = _tree(text)
+        for node in _nodes(_tree(text)):
+            _check(node, columns)
+    except RecursionError as problem:
+        raise BadQuery("The condition is nested too deeply; make it simpler.") from problem
     except duckdb.Error as problem:
         raise BadQuery(
             f"This is no SQL condition: {first_line(problem)}. Try something like: label = 'cat' and width < 64"
         ) from problem
-    for node in _nodes(tree):
-        _check(node, columns)
     return expression
 
 
 def first_line(problem: Exception) -> str:
     """DuckDB's complaint without its kind, its excerpt and its hints."""
-    line = str(problem).splitlines()[0]
+    line = str(problem).splitlines()[0].partition(' Use "SET')[0]
     return line.partition(": ")[2].rstrip("!. ") or line
 
 
-def did_you_mean(name: str, columns: Collection[str]) -> str:
-    """The end of a sentence that suggests columns for a wrong name."""
-    folded = {column.casefold(): column for column in columns}
+def did_you_mean(name: str, names: Collection[str], what: str = "columns") -> str:
+    """The end of a sentence that suggests what was meant by a wrong name."""
+    folded = {known.casefold(): known for known in names if not known.startswith("_")}
     close = difflib.get_close_matches(name.casefold(), folded, n=3)
     if close:
         return f"did you mean {' or '.join(folded[match] for match in close)}?"
-    return f"the columns are {', '.join(columns)}."
+    return f"the {what} are {', '.join(folded.values())}."
 
 
 def _tree(text: str) -> dict:

@@ -8,6 +8,7 @@ simplejpeg (libjpeg-turbo) reads JPEGs, at reduced scale where `side` allows; Pi
 """
 
 import io
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,8 +23,10 @@ ORIENTATION, MAKE, MODEL, DATE_TIME, EXIF_IFD, DATE_TIME_ORIGINAL = 0x0112, 0x01
 
 HEADER_BYTES = 2**17  # where EXIF is looked for
 
-# The bound on pixels is checked here, before anything is decoded; Pillow would only warn at it.
-Image.MAX_IMAGE_PIXELS = None
+# The bound on pixels is checked here, before anything is decoded. Pillow only warns at it; its error at twice as many
+# stands behind this check, since a GIF's first frame is laid out while its header is read.
+Image.MAX_IMAGE_PIXELS = settings.MAX_IMAGE_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 Image.init()
 
 
@@ -60,7 +63,7 @@ def decode(data: bytes, side: int | None = None) -> Picture:
         side: pixels that the longer side must keep; larger images come at reduced scale. None: full size.
 
     Raises:
-        Unreadable: nothing can be shown. A file that is cut off gives the picture that is there, with `error` set.
+        Unreadable: nothing can be shown. A JPEG that is cut off gives the picture that is there, with `error` set.
     """
     if not data:
         raise Unreadable("empty", "The file is empty (0 bytes).")
@@ -72,6 +75,8 @@ def decode(data: bytes, side: int | None = None) -> Picture:
             return _decode(image, data, side)
     except UnidentifiedImageError as problem:
         raise Unreadable("not_an_image", _what_it_is(data)) from problem
+    except Image.DecompressionBombError as problem:
+        raise _too_large(f"more than {2 * settings.MAX_IMAGE_PIXELS // 10**6} million") from problem
     except (Unreadable, MemoryError):
         raise
     except Exception as problem:
@@ -94,10 +99,12 @@ def _plain_jpeg(data: bytes) -> Picture | None:
 
 def _bound(width: int, height: int) -> None:
     if width * height > settings.MAX_IMAGE_PIXELS:
-        limit = settings.MAX_IMAGE_PIXELS // 10**6
-        raise Unreadable(
-            "too_large", f"The image claims {width:,} x {height:,} pixels; at most {limit} million are read."
-        )
+        raise _too_large(f"{width:,} x {height:,}")
+
+
+def _too_large(claim: str) -> Unreadable:
+    limit = settings.MAX_IMAGE_PIXELS // 10**6
+    return Unreadable("too_large", f"The image claims {claim} pixels; at most {limit} million are read.")
 
 
 def _decode(image: Image.Image, data: bytes, side: int | None) -> Picture:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.selection import Selection
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_chunks(catalog: Catalog, selection: Selection, order_by: str = "") -> Iterator[str]:
@@ -19,7 +19,7 @@ def csv_chunks(catalog: Catalog, selection: Selection, order_by: str = "") -> It
         BadQuery: the selection or the order cannot be used.
     """
     names = list(catalog.types())
-    yield _lines([names])
+    yield _lines([[_safe(name) for name in names]])
     for batch in catalog.batches(selection, order_by):
         yield _lines([[_safe(value) for value in row.values()] for row in batch.to_pylist()])
 

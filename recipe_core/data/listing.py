@@ -17,23 +17,28 @@ from recipe_core import settings
 from recipe_core.data.catalog import quoted
 from recipe_core.data.facts import ABOUT
 from recipe_core.data.sources import Entry, Problems, Source
+from recipe_core.errors import BadSource
 
 GIVEN = ("key", "label", "split", "_token")
 BATCH = 20_000
 WHOLE_NUMBER = "^-?(0|[1-9][0-9]{0,17})$"
-NUMBER = "^[-+]?(0|[1-9][0-9]*|0?)([.][0-9]*)?([eE][-+]?[0-9]+)?$"
+NUMBER = "^(?i)(nan|[-+]?inf|[-+]?(0|[1-9][0-9]*|0?[.][0-9]+|(0|[1-9][0-9]*)[.][0-9]*)(e[-+]?[0-9]+)?)$"
+
+NAN = "CAST('nan' AS DOUBLE)"
 
 
 def list_samples(source: Source, folder: Path) -> None:
     """Write `listing.parquet` and `problems.json` into `folder`; what stands there is kept.
 
     Raises:
-        BadSource: the source as a whole cannot be read.
+        BadSource: the source as a whole cannot be read, or has no samples.
     """
     if (folder / "listing.parquet").exists():
         return
     problems, raw = Problems(), folder / "listing.raw.parquet"
     names = _write_raw(source.entries(problems), raw)
+    if pq.read_metadata(raw).num_rows == 0:
+        raise BadSource(f"The source has no usable sample; {problems[0] if problems else 'it is empty.'}")
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{settings.QUERY_MEMORY}'")
         connection.execute(f"SET temp_directory = '{sql_path(folder / 'tmp')}'")
@@ -102,7 +107,8 @@ def _free_names(names: Sequence[str]) -> dict[str, str]:
     taken = {name.casefold() for name in (*GIVEN, *ABOUT)}
     free: dict[str, str] = {}
     for name in names:
-        wanted = name.strip().lstrip("_") or "column"
+        wanted = name.strip().lstrip("_")
+        wanted = "column" if wanted in ("", "*") else wanted
         candidate, number = wanted, 1
         while candidate.casefold() in taken:
             candidate, number = f"meta_{wanted}" + (f"_{number}" if number > 1 else ""), number + 1
@@ -116,18 +122,22 @@ def _text(value: object) -> str | None:
 
 
 def _typed(connection: duckdb.DuckDBPyConnection, raw: Path, name: str) -> str:
-    """A metadata column cast to what all its values are: whole numbers, numbers, truth values, times, else text."""
+    """A metadata column cast to what all its values are: whole numbers, numbers, truth values, times, else text.
+
+    NaN among numbers is a missing value.
+    """
     column = quoted(name)
     tests = {
         "BIGINT": f"regexp_full_match({column}, '{WHOLE_NUMBER}')",
-        "DOUBLE": f"regexp_full_match({column}, '{NUMBER}') OR lower({column}) IN ('nan', 'inf', '-inf')",
+        "DOUBLE": f"regexp_full_match({column}, '{NUMBER}') AND TRY_CAST({column} AS DOUBLE) IS NOT NULL",
         "BOOLEAN": f"lower({column}) IN ('true', 'false')",
         "TIMESTAMP": f"regexp_matches({column}, '^[0-9]{{4}}-') AND TRY_CAST({column} AS TIMESTAMP) IS NOT NULL",
     }
     checks = ", ".join(f"coalesce(bool_and({test}), false)" for test in tests.values())
     verdicts = connection.execute(f"SELECT {checks} FROM '{sql_path(raw)}' WHERE {column} IS NOT NULL").fetchall()[0]
     kind = next((kind for kind, holds in zip(tests, verdicts, strict=True) if holds), "VARCHAR")
-    return f"CAST({column} AS {kind}) AS {column}"
+    value = f"CAST({column} AS {kind})"
+    return f"{f'nullif({value}, {NAN})' if kind == 'DOUBLE' else value} AS {column}"
 
 
 def sql_path(path: Path) -> str:

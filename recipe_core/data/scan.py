@@ -5,7 +5,7 @@ Under the dataset's folder, for job number N:
     scan/N/listing.parquet    all samples with what was given      (listing.py)
     scan/N/todo.parquet       those to be measured, a row group per shard
     scan/N/parts/I.parquet    the measured rows of shard I; a shard that has one is done
-    thumbnails/N-I.bin        its thumbnails
+    thumbnails/N-I-*.bin      its thumbnails, under a name of their own at each attempt
     catalog/catalog.parquet   the outcome, replaced as a whole at the end
 
 All files are written beside their place and renamed into it, so a killed scan goes on with the shards that are missing.
@@ -128,7 +128,8 @@ def _given(folder: Path, shard: int) -> pa.Table:
 
 
 def _write_part(folder: Path, thumbnails: Path, shard: int, given: pa.Table, measured: Sequence[Measured]) -> None:
-    name, offset, rows = f"{folder.name}-{shard}", 0, []
+    # A name that was never used before: a job may be resumed when an earlier attempt is in the catalog already.
+    name, offset, rows = f"{folder.name}-{shard}-{os.urandom(4).hex()}", 0, []
     for sample in measured:
         length = len(sample.thumbnail)
         rows.append(sample.facts | ({"_shard": name, "_offset": offset, "_length": length} if length else {}))
@@ -222,7 +223,8 @@ def _finish(context: JobContext, dataset: Path, folder: Path, old: Path | None) 
         context.check()
         partial.rename(catalog)
         _forget_thumbnails(dataset / "thumbnails", catalog)
-    (folder / "problems.json").replace(dataset / "problems.json")
+    if (problems := folder / "problems.json").exists():  # else this is a resumed scan that was killed below this line
+        problems.replace(dataset / "problems.json")
     context.report(phase="finished", **counts)
     for old in (dataset / "scan").iterdir():
         if old.is_dir():

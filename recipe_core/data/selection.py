@@ -1,12 +1,13 @@
 """What a user chose to look at: filters, free text and a condition, as plain data that an address can hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import reduce
 from operator import and_, or_
 
 from duckdb import CoalesceOperator, ColumnExpression, ConstantExpression, Expression, FunctionExpression
-from duckdb.sqltypes import DOUBLE, TIMESTAMP, VARCHAR, DuckDBPyType
+from duckdb.sqltypes import VARCHAR
 
 from recipe_core.data.condition import did_you_mean, parse_condition
 from recipe_core.errors import BadQuery
@@ -89,15 +90,39 @@ def is_time(type_name: str) -> bool:
     return type_name in TIMES
 
 
+def is_axis(type_name: str) -> bool:
+    return is_number(type_name) or is_time(type_name)
+
+
 def _in_range(column: str, bounds: Range, type_name: str) -> Expression:
-    low, high = (None if bound is None else ConstantExpression(bound).cast(_bound_type(type_name)) for bound in bounds)
+    parse = _parser(column, type_name)
+    low, high = (None if bound is None else ConstantExpression(parse(bound)) for bound in bounds)
     value = ColumnExpression(column)
     parts = ([value >= low] if low is not None else []) + ([value <= high] if high is not None else [])
     return reduce(and_, parts or [value.isnotnull()])
 
 
-def _bound_type(type_name: str) -> DuckDBPyType:
-    return TIMESTAMP if is_time(type_name) else DOUBLE
+def _parser(column: str, type_name: str) -> Callable[[float | str], float | datetime]:
+    if is_number(type_name):
+        return _number
+    if is_time(type_name):
+        return _time
+    raise BadQuery(f'The column "{column}" holds no numbers or times, so it has no ranges; choose values instead.')
+
+
+def _number(bound: float | str) -> float:
+    try:
+        return float(bound)
+    except ValueError:
+        raise BadQuery(f'"{bound}" is no number to filter by.') from None
+
+
+def _time(bound: float | str) -> datetime:
+    try:
+        time = datetime.fromisoformat(str(bound))
+    except ValueError:
+        raise BadQuery(f'"{bound}" is no time to filter by; write it like 2024-05-31 18:00.') from None
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _one_of(column: str, values: tuple[str | None, ...]) -> Expression:
