@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from itertools import chain, count, islice
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,8 +89,7 @@ def query(workspace: Workspace, options: argparse.Namespace) -> int:
         raise NotFound(f'"{options.name}" has no samples yet; scan it first, or wait for its scan.')
     if job and job.state != "finished":
         tell(f"{dataset.name}: its scan is {job.state}; this is what is in the catalog so far.")
-    with closing(_samples(catalog, options.where, options.order_by)) as samples:
-        rows = islice(samples, options.limit)
+    with closing(_samples(catalog, options.where, options.order_by, options.limit)) as rows:
         if options.json:
             write_json_list(rows)
         else:
@@ -317,9 +316,9 @@ def _truth(dataset: Dataset) -> Path:
 # Samples
 
 
-def _samples(catalog: Catalog, where: str, order_by: str) -> Generator[dict]:
+def _samples(catalog: Catalog, where: str, order_by: str, limit: int | None) -> Generator[dict]:
     """Sample after sample as plain values; memory holds a batch of them at a time."""
-    for batch in catalog.batches(Selection(where=where), order_by):
+    for batch in catalog.batches(Selection(where=where), order_by, limit):
         columns = [_iso(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
         yield from pa.RecordBatch.from_arrays(columns, batch.schema.names).to_pylist()
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-WORKSPACE = Path(os.environ.get("RECIPE_WORKSPACE", "workspace"))
+WORKSPACE = Path(os.environ.get("RECIPE_WORKSPACE") or "workspace")
 
 # What is read from files is hostile: bounds on one image.
 MAX_IMAGE_BYTES = 512 * 2**20

@@ -21,6 +21,7 @@ from sqlalchemy import (
     event,
     text,
 )
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 schema = MetaData()
 
@@ -69,7 +70,12 @@ class Store:
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.engine = _open(f"sqlite:///{self.folder / 'recipe.db'}")
-        schema.create_all(self.engine)
+        with self.engine.begin() as connection:
+            # Not create_all(), which looks first: of two processes that open a new workspace at once, one would fail.
+            for table in schema.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def _open(url: str) -> Engine:

@@ -59,7 +59,10 @@ class Workspace:
         """All datasets, oldest first."""
         with self.store.engine.connect() as connection:
             rows = connection.execute(select(table).order_by(table.c.created)).all()
-        return [Dataset(self, row.name, row.source, row.options or None, row.note or "") for row in rows]
+        # A source inside the workspace is stored relative to it, so that a workspace can be moved.
+        return [
+            Dataset(self, row.name, str(self.folder / row.source), row.options or None, row.note or "") for row in rows
+        ]
 
     def dataset(self, name: str) -> "Dataset":
         """The dataset of that name.
@@ -91,14 +94,14 @@ class Workspace:
             raise Conflict(
                 f'"{name}" cannot name a dataset; use up to 64 letters, digits, dots, dashes and underscores.'
             )
-        location = str(Path(source).expanduser().resolve())
+        location = Path(source).expanduser().resolve()
         known = {dataset.name: dataset for dataset in self.datasets()}.get(name)
-        if known and known.source == location and not columns:
+        if known and known.source == str(location) and not columns:
             columns = known.columns  # as they were chosen when it was registered
         opened = open_source(source, columns)
         row = {
             "name": name,
-            "source": location,
+            "source": str(location.relative_to(self.folder) if location.is_relative_to(self.folder) else location),
             "options": opened.columns or {},
             "note": note,
             "created": time.time(),
@@ -108,8 +111,8 @@ class Workspace:
                 connection.execute(insert(table).values(row))
         except IntegrityError:
             there = self.dataset(name)
-            if there.source != row["source"] or (there.columns or {}) != row["options"]:
-                other = " with other columns" if there.source == row["source"] else ""
+            if there.source != str(location) or (there.columns or {}) != row["options"]:
+                other = " with other columns" if there.source == str(location) else ""
                 raise Conflict(
                     f'The name "{name}" is taken by {there.source}{other}; choose another name or remove that dataset.'
                 ) from None

@@ -106,7 +106,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory, folder):
     """A workspace with the table scanned as "animals" and the folder as "all"; `scans` are the two outcomes."""
-    workspace = tmp_path_factory.mktemp("ws")
+    workspace = Workspace(tmp_path_factory.mktemp("ws")).folder
     table = ["scan", "animals", folder / "animals.csv", "--path-column", "path"]
     commands = {"animals": [*table, "--label-column", "animal"], "all": ["scan", "all", folder, "--json"]}
     scans = run_all(workspace, commands)
@@ -114,24 +114,23 @@ def workspace(tmp_path_factory, folder):
     return workspace, scans
 
 
-@pytest.fixture(scope="module")
-def queried(workspace):
-    """Outcomes of the queries that the tests look at."""
-    commands = {
-        "table": ["query", "animals", "--where", "score > 1", "--order-by", "sharpness desc"],
-        "json": ["query", "animals", "--where", "label is null or true", "--order-by", "key desc", "--json"],
-        "limit": ["query", "all", "--limit", "1", "--json"],
-        "nothing": ["query", "all", "--where", "width > 1000000", "--json"],
-        "hostile": ["query", "all"],
-        "datasets": ["datasets", "--json"],
-    }
-    return run_all(workspace[0], commands)
+@pytest.fixture
+def answer(workspace, capfd):
+    """`answer(*arguments)` runs a command in this process, where it costs no start of Python, and gives its output."""
+
+    def run_here(*arguments):
+        assert main(["--workspace", str(workspace[0]), *arguments]) == 0
+        out, err = capfd.readouterr()
+        assert err == ""
+        return out
+
+    return run_here
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     picture = tmp_path_factory.mktemp("picture") / "one.jpg"
-    Image.linear_gradient("L").resize((400, 400)).convert("RGB").save(picture, quality=95)
+    Image.linear_gradient("L").resize((128, 128)).convert("RGB").save(picture, quality=95)
     return picture
 
 
@@ -178,35 +177,29 @@ def test_a_scan_on_a_terminal_shows_progress_and_a_rescan_needs_no_columns(works
     assert "\ranimals: finished" in shown and shown.endswith("\n")
 
 
-def test_a_second_scan_at_once_follows_the_first(tmp_path, many):
-    first = start_and_wait_for_a_part(tmp_path / "ws", many)
-    job = job_of(tmp_path / "ws", "many")
-    os.killpg(job.pid, signal.SIGSTOP)
-    second = start(tmp_path / "ws", "scan", "many", many, "--json")
-    line = second.stderr.readline()
-    os.killpg(job.pid, signal.SIGCONT)
-    told, _ = second.communicate(timeout=PATIENCE_SECONDS)
-    assert line == f"many is being scanned already (job {job.id}); following that scan.\n"
-    assert (second.returncode, json.loads(told)["samples"], json.loads(told)["job"]) == (0, MANY, job.id)
-    assert (first.wait(PATIENCE_SECONDS), first.stderr.read()) == (0, "")
-
-
-def test_a_scan_outlives_its_killed_terminal_and_ctrl_c_stops_it_with_nothing_lost(tmp_path, many):
+def test_a_second_scan_at_once_follows_the_first_which_outlives_its_killed_terminal(tmp_path, many):
     workspace = tmp_path / "ws"
-    killed = start_and_wait_for_a_part(workspace, many)
-    os.killpg(job_of(workspace, "many").pid, signal.SIGSTOP)
-    killed.kill()
-    killed.wait()
-    follower = start(
-        workspace, "scan", "many", many, "--json", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
-    assert "following that scan" in follower.stderr.readline()
-    assert job_of(workspace, "many").state == "running"
-    os.killpg(job_of(workspace, "many").pid, signal.SIGCONT)
-    follower.send_signal(signal.SIGINT)
-    told, line = follower.communicate(timeout=PATIENCE_SECONDS)
-    assert line == "many: stopped; the same command goes on from there\n"
-    assert (follower.returncode, json.loads(told)["state"]) == (1, "stopped")
+    first = start_and_wait_for_a_part(workspace, many)
+    job = job_of(workspace, "many")
+    os.killpg(job.pid, signal.SIGSTOP)  # holds the scan until the second one is there
+    second = start(workspace, "scan", "many", many, "--json")
+    assert second.stderr.readline() == f"many is being scanned already (job {job.id}); following that scan.\n"
+    first.kill()
+    first.communicate()
+    os.killpg(job.pid, signal.SIGCONT)
+    stdout, _ = second.communicate(timeout=PATIENCE_SECONDS)
+    told = json.loads(stdout)
+    assert (second.returncode, told["state"], told["samples"], told["job"]) == (0, "finished", MANY, job.id)
+
+
+def test_ctrl_c_stops_a_scan_and_the_same_command_goes_on(tmp_path, many):
+    workspace = tmp_path / "ws"
+    # Python notices Ctrl-C unless whoever started it had it ignored.
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start_and_wait_for_a_part(workspace, many, **listening)
+    process.send_signal(signal.SIGINT)
+    stdout, line = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, stdout, line) == (1, "", "many: stopped; the same command goes on from there\n")
     again = json.loads(run(workspace, "scan", "many", many, "--json").stdout)
     assert (again["state"], again["samples"], again["unreadable"]) == ("finished", MANY, 0)
 
@@ -242,8 +235,10 @@ def test_a_scan_that_fails_is_a_bad_answer(tmp_path, folder):
 # query
 
 
-def test_a_query_as_json_is_a_list_of_all_columns_with_plain_values(queried):
-    rows = json.loads(queried["json"].stdout, parse_constant=pytest.fail)
+def test_a_query_as_json_is_a_list_of_all_columns_with_plain_values(workspace):
+    outcome = run(workspace[0], "query", "animals", "--where", "true", "--order-by", "key desc", "--json")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    rows = json.loads(outcome.stdout, parse_constant=pytest.fail)
     assert [row["key"] for row in rows] == ["dog/plain.png", "dog/gone.jpg", "dog/cut.jpg", "cat/naïve 猫.png"]
     plain, gone, cut, unicode = rows
     assert [row["score"] for row in rows] == [2.0, None, None, 1.5]
@@ -253,20 +248,22 @@ def test_a_query_as_json_is_a_list_of_all_columns_with_plain_values(queried):
     assert plain["odd name"] == "d"
 
 
-def test_a_query_keeps_order_and_limit(queried):
-    assert len(json.loads(queried["limit"].stdout)) == 1
-    assert json.loads(queried["nothing"].stdout) == []
+def test_a_query_keeps_order_and_limit(answer):
+    rows = json.loads(answer("query", "animals", "--order-by", "score", "--limit", "2", "--json"))
+    assert [row["score"] for row in rows] == [1.5, 2.0]
+    assert json.loads(answer("query", "all", "--where", "width > 1000000", "--json")) == []
 
 
-def test_a_query_shows_the_columns_it_speaks_of(queried):
-    header, *rows, total = queried["table"].stdout.splitlines()
+def test_a_query_shows_the_columns_it_speaks_of(answer):
+    table = answer("query", "animals", "--where", "score > 1", "--order-by", "sharpness desc")
+    header, *rows, total = table.splitlines()
     assert header.split() == [*GIVEN, "score", "sharpness", *BASICS]
-    assert next(row.split("  ")[0] for row in rows) == "cat/naïve 猫.png"
+    assert {row.split("  ")[0] for row in rows} == {"cat/naïve 猫.png", "dog/cut.jpg", "dog/plain.png"}
     assert total == f"{len(rows)} samples"
 
 
-def test_control_characters_in_names_are_shown_escaped(queried):
-    shown = queried["hostile"].stdout
+def test_control_characters_in_names_are_shown_escaped(answer):
+    shown = answer("query", "all")
     assert r"dog/new\nline\x1b[31m<b>.png" in shown
     assert len(shown.splitlines()) == 1 + 4 + 1
 
@@ -290,8 +287,8 @@ def test_a_reader_that_leaves_early_costs_no_traceback(workspace):
 # The other commands
 
 
-def test_datasets_are_listed(queried, folder):
-    rows = json.loads(queried["datasets"].stdout)
+def test_datasets_are_listed(answer, folder):
+    rows = json.loads(answer("datasets", "--json"))
     assert sorted((row["name"], row["samples"], row["state"]) for row in rows) == [
         ("all", 4, "finished"),
         ("animals", 4, "finished"),
@@ -303,11 +300,11 @@ def test_open_names_a_source_once_and_remove_forgets_it(tmp_path, folder):
     other = tmp_path / folder.name
     other.mkdir()
     Image.new("L", (8, 8)).save(other / "one.png")
-    commands = [("open", folder), ("open", other), ("open", f"{other}/")]
-    told = [run(tmp_path / "ws", *command, env=ENVIRONMENT | {"RECIPE_WORKSPACE": "unused"}) for command in commands]
-    assert [outcome.returncode for outcome in told] == [0, 0, 0]
-    assert [outcome.stdout.split(":")[0] for outcome in told] == [folder.name, f"{folder.name}-2", f"{folder.name}-2"]
-    assert [len(outcome.stdout.splitlines()) for outcome in told] == [1, 1, 1]
+    Workspace(tmp_path / "ws").add_dataset(folder.name, folder)
+    for source in (other, f"{other}/"):
+        opened = run(tmp_path / "ws", "open", source)
+        assert (opened.returncode, opened.stderr) == (0, "")
+        assert opened.stdout.startswith(f"{folder.name}-2: ") and opened.stdout.count("\n") == 1
     until(lambda: job_of(tmp_path / "ws", f"{folder.name}-2").state == "finished")
     removed = run(tmp_path / "ws", "remove", f"{folder.name}-2")
     assert (removed.returncode, (other / "one.png").exists()) == (0, True)

@@ -155,9 +155,7 @@ class Catalog:
         def answer(rows: DuckDBPyRelation) -> tuple | None:
             name = quoted(known_column(column, _types(rows)))
             if not is_axis(kind := _types(rows)[column]):
-                raise BadQuery(
-                    f'The column "{column}" holds no numbers or times, so it has no histogram.'
-                )
+                raise BadQuery(f'The column "{column}" holds no numbers or times, so it has no histogram.')
             usual = f"{name} IS NOT NULL" + (f" AND isfinite({name})" if kind in ("FLOAT", "DOUBLE") else "")
             low, high = rows.filter(usual).aggregate(f"min({name}), max({name})").fetchall()[0]
             return None if low is None else (low, high)
@@ -173,13 +171,13 @@ class Catalog:
         def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
             kind, name = _types(rows)[column], quoted(column)
             value = f"epoch({name})" if is_time(kind) else f"CAST({name} AS DOUBLE)"
-            start, width, count = _intervals(extent, kind, bins)
+            start, width, count, end = _intervals(extent, kind, bins)
             position = f"CAST(least(floor(({value} - {start!r}) / {width!r}), {count - 1}) AS INTEGER)"
             finite = rows.filter(f"{name} IS NOT NULL AND isfinite({value})")
             counted = dict(finite.aggregate(f"{position} AS bin, count(*) AS samples", position).fetchall())
-            table = pd.DataFrame({"low": [start + width * i for i in range(count)], "samples": 0})
-            table["samples"] = [counted.get(i, 0) for i in range(count)]
-            table.insert(1, "high", table["low"] + width)
+            edges = [*(start + width * i for i in range(count)), end]
+            samples = [counted.get(i, 0) for i in range(count)]
+            table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "samples": samples})
             if is_time(kind):
                 table["low"], table["high"] = (pd.to_datetime(table[edge], unit="s") for edge in ("low", "high"))
             return table
@@ -207,12 +205,15 @@ class Catalog:
 
         return self._ask(answer, pd.DataFrame(), selection)
 
-    def batches(self, selection: Selection = EVERYTHING, order_by: str = "") -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, selection: Selection = EVERYTHING, order_by: str = "", limit: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """The selected rows, in order, a batch at a time, so that memory stays bounded."""
         if files := self.files:
             with self._selected(files, selection, EXPORT_SECONDS) as rows:
                 ordered = rows.order(parse_order(order_by, _types(rows)))
-                yield from _shown(ordered, internal=False).to_arrow_reader(10_000)
+                shown = ordered.limit(limit) if limit is not None else ordered
+                yield from _shown(shown, internal=False).to_arrow_reader(10_000)
 
     # How they are asked
 
@@ -308,21 +309,23 @@ def _shown(rows: DuckDBPyRelation, internal: bool) -> DuckDBPyRelation:
 
 def _plain(value: object) -> object:
     """A cell as Python has it: None where it is missing, no NumPy scalars."""
-    if pd.api.types.is_scalar(value) and pd.isna(value):  # type: ignore[call-overload]
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return None
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _intervals(extent: tuple, kind: str, bins: int) -> tuple[float, float, int]:
-    """Start, width and number of the intervals of a histogram over an axis."""
+def _intervals(extent: tuple, kind: str, bins: int) -> tuple[float, float, int, float]:
+    """Start, width and number of the intervals of a histogram, and its end, not below the highest value."""
     if is_time(kind):
         low, high = (pd.Timestamp(edge).timestamp() for edge in extent)
     else:
         low, high = (float(edge) for edge in extent)
     if kind not in ("FLOAT", "DOUBLE") and not is_time(kind):
         width = max(1.0, float(-((low - high - 1) // bins)))
-        return low, width, int(-((low - high - 1) // width))
+        count = int(-((low - high - 1) // width))
+        return low, width, count, low + width * count
     width = high / bins - low / bins  # the difference itself may be infinite
     if not low + width > low:
-        return low, max(abs(low) * 1e-6, 1e-6), 1
-    return low, width, bins
+        width = max(abs(low) * 1e-6, 1e-6)
+        return low, width, 1, max(low + width, high)
+    return low, width, bins, high

@@ -3,6 +3,9 @@
 import csv
 import io
 from collections.abc import Iterator
+from itertools import chain
+
+import pyarrow as pa
 
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.selection import Selection
@@ -18,21 +21,28 @@ def csv_chunks(catalog: Catalog, selection: Selection, order_by: str = "") -> It
     Raises:
         BadQuery: the selection or the order cannot be used.
     """
-    names = list(catalog.types())
-    yield _lines([[_safe(name) for name in names]])
-    for batch in catalog.batches(selection, order_by):
-        yield _lines([[_safe(value) for value in row.values()] for row in batch.to_pylist()])
+    batches = catalog.batches(selection, order_by)
+    first = next(batches, None)  # what is wrong with the selection shows before anything is sent
+    yield _lines([[_safe(name) for name in catalog.types()]])
+    for batch in chain([first] if first else [], batches):
+        columns = [_cells(column) for column in batch.columns]
+        yield _lines([[_safe(value) for value in row] for row in zip(*columns, strict=True)])
+
+
+def _cells(column: pa.Array) -> list:
+    # Times go to text by Arrow: Python's know neither year 0 nor year 10000.
+    return (column.cast(pa.string()) if pa.types.is_temporal(column.type) else column).to_pylist()
 
 
 def _lines(rows: list[list]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text).writerows(rows)
     return text.getvalue()
 
 
 def _safe(value: object) -> object:
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):
         return "'" + value
-    if isinstance(value, list):
-        return " ".join(map(str, value))
     return value

@@ -52,8 +52,8 @@ def pixel_hash(pixels: np.ndarray) -> str:
 
 def shrink(grey: Image.Image) -> Greys:
     """What the hashes need of a grey image (mode L). Greys of 384 px and more are reduced first, by a whole factor."""
-    if (longer := max(grey.size)) >= HASHED_SIDE:
-        grey = grey.reduce(longer // (2 * PHASH_SIDE))
+    if max(grey.size) >= HASHED_SIDE and (factor := min(grey.size) // (2 * PHASH_SIDE)) > 1:
+        grey = grey.reduce(factor)
     both = (grey, grey.transpose(Image.Transpose.TRANSPOSE))
     lanczos = Image.Resampling.LANCZOS
     return Greys(

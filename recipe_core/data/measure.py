@@ -114,7 +114,8 @@ def _measure_alike(alike: list[_Decoded]) -> None:
             "phash_turned": phashes,
             "dhash_turned": dhashes,
         }
-        as_it_is = picture.orientation == 1 and picture.error is None
+        is_small = max(picture.width, picture.height) <= settings.THUMBNAIL_SIDE
+        as_it_is = is_small and picture.orientation == 1 and picture.error is None
         decoded.measured.thumbnail = thumbnail(small, data, as_it_is)
 
 

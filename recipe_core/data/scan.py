@@ -51,8 +51,14 @@ def work(context: JobContext) -> None:
         BadSource: the source cannot be read any more.
         Stopped: the job was asked to stop; what is measured stays.
     """
+    _scan(context, str(context.job.id))
+    if context.job.attempt > 1:  # its listing is from before it was interrupted: look once more for what changed since
+        _scan(context, f"{context.job.id}-again")
+
+
+def _scan(context: JobContext, name: str) -> None:
     dataset = Path(context.spec["dataset"])
-    folder = dataset / "scan" / str(context.job.id)
+    folder = dataset / "scan" / name
     for made in (folder / "parts", dataset / "thumbnails", dataset / "catalog"):
         made.mkdir(parents=True, exist_ok=True)
     context.report(phase="listing")

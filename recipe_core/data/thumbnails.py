@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from recipe_core import settings
 from recipe_core.data.pictures import media_type
 
 SMALL_FILE = 16_384  # bytes: an upright file no larger than this and than a thumbnail's side is its own thumbnail
@@ -20,10 +19,10 @@ def thumbnail(small: np.ndarray, data: bytes, as_it_is: bool) -> bytes:
 
     Args:
         small: the upright picture at about a thumbnail's size, uint8 (height, width, 3).
-        data: the file; it is its own thumbnail where it is small enough and browsers show its format.
-        as_it_is: whether the file, shown as it is, gives the picture.
+        data: the file; it is its own thumbnail where its bytes are few and browsers show its format.
+        as_it_is: whether the file, shown as it is, gives the picture at no more than a thumbnail's size.
     """
-    if as_it_is and max(small.shape) <= settings.THUMBNAIL_SIDE and len(data) <= SMALL_FILE and media_type(data):
+    if as_it_is and len(data) <= SMALL_FILE and media_type(data):
         return data
     return simplejpeg.encode_jpeg(np.ascontiguousarray(small), quality=82)
 

@@ -62,3 +62,12 @@ def make_zip(path: Path) -> Path:
             picture(100, number).save(data, "PNG")
             archive.writestr(f"{'cat' if number % 2 else 'dog'}/{number}.png", data.getvalue())
     return path
+
+
+def make_many(folder: Path, count: int) -> Path:
+    """One picture under many names, all of them the same file: `write_bytes` to one changes them all."""
+    folder.mkdir()
+    picture(100, 0, (1024, 768)).save(folder / "00000.jpg")
+    for number in range(1, count):
+        (folder / f"{number:05}.jpg").hardlink_to(folder / "00000.jpg")
+    return folder / "00000.jpg"

@@ -145,7 +145,7 @@ def test_a_large_picture_keeps_the_precision_of_a_small_one():
 
 def test_the_header_is_told_of_the_upright_picture():
     data = encoded(smooth(30, 20), "JPEG", exif=exif(6, make="Canon"))
-    facts = header_facts(decode(data), len(data))
+    facts = header_facts(decode(data), len(data), "jpg")
     assert (facts["width"], facts["height"], facts["aspect"]) == (20, 30, 20 / 30)
     assert facts["megapixels"] == pytest.approx(0.0006)
     assert facts["bits_per_pixel"] == pytest.approx(8 * len(data) / 600)

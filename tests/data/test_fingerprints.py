@@ -49,7 +49,7 @@ def test_many_at_once_equal_each_alone():
 
 @pytest.mark.parametrize("size", [(384, 384), (767, 300), (500, 3), (3, 500), (640, 480)])
 def test_a_large_grey_is_hashed_nearly_as_imagehash_hashes_it_whole(size):
-    image = grey(smooth(*size))
+    image = grey(smooth(*size) // 2 + np.asarray(Image.fromarray(noise(48, 48)).resize(size)) // 2)
     (phashes,), (dhashes,) = perceptual_hashes([shrink(image)])
     for ours, theirs in zip((phashes[0], dhashes[0]), (imagehash.phash(image), imagehash.dhash(image)), strict=True):
         assert imagehash.hex_to_hash(ours) - theirs <= 6

@@ -1,0 +1,19 @@
+"""What the tests of several floors share."""
+
+import psutil
+import pytest
+
+from recipe_core import jobs
+from recipe_core.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """An empty workspace; scans that a test leaves running are ended with it."""
+    workspace = Workspace(tmp_path / "workspace")
+    yield workspace
+    for job in jobs.listing(workspace.store):
+        if job.active:
+            jobs.stop(workspace.store, job.id)
+            if job.pid and psutil.pid_exists(job.pid):
+                psutil.Process(job.pid).kill()
