@@ -94,20 +94,21 @@ def speed(
     measured["scan, whole job"] = (whole - start_up, float("nan"))
     images["scan, whole job"] = count
     for peer in ("cleanvision", "imagededup") if peers else ():
-        answer = subprocess.run([peers, "benchmarks/peers.py", peer, subset], capture_output=True, text=True, check=True)
+        command = [peers, "benchmarks/peers.py", peer, subset]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
         measured[peer], images[peer] = (float(answer.stdout), float("nan")), SUBSET[size]
+    title = f"{count:,} JPEGs of {name}, {CORES} processes, best of {ROUNDS} in turn"
+    _show_speed(f"{title} (whole job: once, less {start_up:.1f} s of start-up)", measured, images)
+
+
+def _show_speed(title: str, measured: dict[str, tuple[float, float]], images: dict[str, int]) -> None:
+    limit, limit_cpu = (part / images[LIMIT] for part in measured[LIMIT])
     rows = []
-    limit, limit_cpu = (part / count for part in measured[LIMIT])
-    for contestant, (seconds, cpu) in measured.items():
-        each, each_cpu = seconds / images[contestant], cpu / images[contestant]
-        rows.append(
-            [contestant, f"{1 / each:,.0f}", f"{limit / each:.3f}", f"{each_cpu * 1e3:.2f}", f"{limit_cpu / each_cpu:.3f}"]
-        )
-    show(
-        f"{count:,} JPEGs of {name}, {CORES} processes, best of {ROUNDS} (whole job: once, less {start_up:.1f} s of start-up)",
-        ["", "images/s", "of the limit", "CPU ms/image", "of the limit by CPU"],
-        rows,
-    )
+    for name, (seconds, cpu) in measured.items():
+        each, each_cpu = seconds / images[name], cpu / images[name]
+        row = [name, f"{1 / each:,.0f}", f"{limit / each:.3f}", f"{each_cpu * 1e3:.2f}", f"{limit_cpu / each_cpu:.3f}"]
+        rows.append(row)
+    show(title, ["", "images/s", "of the limit", "CPU ms/image", "of the limit by CPU"], rows)
 
 
 def _shards(pictures: Path, folder: Path, pool: Executor) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 SIZES = (64, 96, 128, 192, 256)  # px of a tile in the gallery
-PAGE_SAMPLES = {64: 240, 96: 160, 128: 96, 192: 48, 256: 24}
+PAGE_SAMPLES = {64: 480, 96: 240, 128: 120, 192: 60, 256: 24}
 
 Range = tuple[float | str | None, float | str | None]
 

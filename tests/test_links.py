@@ -10,13 +10,22 @@ from recipe_core.links import Signer, View, browse
 HOSTILE = "a&b=c?d#e/f%20+g ü漢\n\"'<b>;..\0"
 VIEWS = [
     View(),
-    View(dataset="pets", text="left eye", where="label = 'x' and width < 3", sort="-brightness", group="label", axis="age"),
+    View(
+        dataset="pets",
+        text="left eye",
+        where="label = 'x' and width < 3",
+        sort="-brightness",
+        group="label",
+        axis="age",
+    ),
     View(dataset="ü", size=256, page=12, sample="folder/ä ö.png"),
     View(ranges={"age": (3, 9), "score": (None, 0.1), "a.b": (-2.5, None), "all": (None, None)}),
     View(ranges={"captured_at": ("2020-01-01 10:00:00", "2021-01-01")}),
     View(ranges={"third": (1 / 3, 1e300), "tiny": (5e-324, -1e-7), "id": (1234567890123, 2**53)}),
     View(choices={"label": ("cat", "dog"), "split": (None,), "both": (None, "x")}),
-    View(dataset=HOSTILE, text=HOSTILE, where=HOSTILE, sort=HOSTILE, sample=HOSTILE, choices={HOSTILE: (HOSTILE, None)}),
+    View(
+        dataset=HOSTILE, text=HOSTILE, where=HOSTILE, sort=HOSTILE, sample=HOSTILE, choices={HOSTILE: (HOSTILE, None)}
+    ),
     View(ranges={HOSTILE: (1, 2), "..": (0, 1), "range.x": (0, 1), "is.x": (0, 1)}, choices={"range.y": ("1..2",)}),
 ]
 
@@ -33,7 +42,10 @@ def test_a_view_survives_its_address(view):
 
 def test_the_address_of_everything_at_its_default_is_short():
     assert browse(View(dataset="pets")) == "/browse?dataset=pets"
-    assert browse(View(dataset="pets", ranges={"brightness": (10.0, 50)})) == "/browse?dataset=pets&range.brightness=10..50"
+    assert (
+        browse(View(dataset="pets", ranges={"brightness": (10.0, 50)}))
+        == "/browse?dataset=pets&range.brightness=10..50"
+    )
 
 
 @pytest.mark.parametrize(

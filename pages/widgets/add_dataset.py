@@ -75,8 +75,13 @@ def _from_upload() -> None:
     if st.button("Upload and scan", type="primary", key="add-upload"):
         try:
             stored = open_workspace().keep_upload(name, upload)
+        except RecipeError as problem:
+            st.error(plain(str(problem)))
+            return
+        try:
             _add(name, str(stored), None)
         except RecipeError as problem:
+            stored.unlink(missing_ok=True)
             st.error(plain(str(problem)))
 
 
@@ -122,7 +127,7 @@ def _show(understood: Understanding) -> None:
     if understood.class_counts:
         shown = list(understood.class_counts.items())[:12]
         more = f" and {understood.classes - len(shown):,} more" if understood.classes > len(shown) else ""
-        st.caption(plain(", ".join(f"{label} {count:,}" for label, count in shown) + more))
+        st.caption(plain(", ".join(f"{label} ({count:,})" for label, count in shown) + more))
     if understood.problems:
         with st.expander(f"{len(understood.problems)} problems; these rows or files are left out", expanded=True):
             for problem in understood.problems:

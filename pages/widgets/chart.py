@@ -22,6 +22,8 @@ def chart(dataset: Dataset, view: View) -> None:
     """Draw the distribution of the chosen column over all samples that the other filters let through."""
     types = dataset.catalog.types()
     columns = [*dataset.catalog.axes(), *dataset.catalog.categories()]
+    if not columns:
+        return  # nothing has been measured yet
     with st.container(border=True, key="chart"):
         left, right = st.columns([1, 5], vertical_alignment="center")
         with left:

@@ -80,8 +80,10 @@ def _filter(dataset: Dataset, view: View, column: str, kind: str) -> None:
             )
         if column in view.choices:
             _choices(dataset, view, column)
-        else:
+        elif is_number(kind) or is_time(kind):
             _range(dataset, view, column, kind)
+        else:
+            st.caption("It holds no numbers or times, so it has no range.")
 
 
 def _choices(dataset: Dataset, view: View, column: str) -> None:

@@ -1,5 +1,6 @@
 """What the dashboard serves beside its pages: thumbnails, full images and tables, each behind a signed address."""
 
+from dataclasses import replace
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
@@ -56,8 +57,9 @@ def image(request: Request) -> Response:
 def table(request: Request) -> Response:
     """/table/{dataset}.csv?..., the samples of a view as the Browse page's address says it"""
     workspace, dataset = open_workspace(), request.path_params["dataset"]
-    view = View.parse(parse_qs(request.url.query, keep_blank_values=True))
-    if not workspace.signer.is_valid(request.query_params.get("s", ""), "table", browse(view)):
+    view = replace(View.parse(parse_qs(request.url.query, keep_blank_values=True)), dataset=dataset)
+    signed = workspace.signer.is_valid(request.query_params.get("s", ""), "table", browse(view))
+    if not signed or view.dataset != dataset:  # the path is not part of what is signed
         return NOT_SIGNED
     selection = selection_of(view)
     try:
@@ -65,7 +67,10 @@ def table(request: Request) -> Response:
         catalog.count(selection)
     except RecipeError as problem:
         return PlainTextResponse(str(problem), 422)
-    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(dataset)}.csv"}
+    headers = {
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(dataset)}.csv",
+        "X-Content-Type-Options": "nosniff",
+    }
     return StreamingResponse(csv_chunks(catalog, selection, view.order_by), media_type="text/csv", headers=headers)
 
 

@@ -238,7 +238,7 @@ class Catalog:
         try:
             rows = cursor.read_parquet(files, union_by_name=True)
             types = _types(rows)
-            texts = [name for name, kind in types.items() if kind == "VARCHAR" and name not in ABOUT and name[0] != "_"]
+            texts = [name for name in types if name not in ABOUT and not name.startswith("_")]  # given, not measured
             for expression in selection.expressions(types, texts):
                 rows = rows.filter(expression)
             yield rows

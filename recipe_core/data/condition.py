@@ -34,7 +34,7 @@ ALLOWED = """
     abs round floor ceil ceiling trunc sqrt ln log log2 log10 exp pow power sign greatest least mod
     isnan isinf isfinite sin cos tan atan atan2 hash
     date_part date_trunc year month day hour minute second dayofweek isodow weekday week quarter
-    epoch strftime date_diff now current_date today to_years to_months to_days to_hours to_minutes to_seconds
+    epoch strftime date_diff now today to_years to_months to_days to_hours to_minutes to_seconds
     list_contains array_contains list_has array_length len
 """
 FUNCTIONS = frozenset(ALLOWED.split())

@@ -137,7 +137,7 @@ def _one_of(column: str, values: tuple[str | None, ...]) -> Expression:
 def _contains(word: str, texts: Sequence[str]) -> Expression:
     lowered = ConstantExpression(word.lower())
     found = [
-        FunctionExpression("contains", FunctionExpression("lower", ColumnExpression(column)), lowered)
+        FunctionExpression("contains", FunctionExpression("lower", ColumnExpression(column).cast(VARCHAR)), lowered)
         for column in texts
     ]
     return reduce(or_, [CoalesceOperator(part, ConstantExpression(False)) for part in found])

@@ -24,7 +24,7 @@ def thumbnail(small: np.ndarray, data: bytes, as_it_is: bool) -> bytes:
     """
     if as_it_is and len(data) <= SMALL_FILE and media_type(data):
         return data
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(small), quality=82)
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(small), quality=82, colorsubsampling="420")
 
 
 def read_thumbnail(folder: Path, shard: str, offset: int, length: int) -> bytes:

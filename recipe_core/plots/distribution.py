@@ -1,10 +1,13 @@
 """How a column is distributed: a histogram of an axis, a bar chart of a category."""
 
+from html import escape
+
 import pandas as pd
 import plotly.graph_objects as go
 
 QUIET, CHOSEN = "#9db4d0", "#2a6fdb"
 HEIGHT = 170  # px
+LONGEST_TICK = 20  # characters
 
 
 def histogram(table: pd.DataFrame, chosen: tuple | None = None, unit: str = "") -> go.Figure:
@@ -37,6 +40,7 @@ def bars(table: pd.DataFrame, chosen: tuple | None = None) -> go.Figure:
         chosen: the values that are a filter now; their bars are marked.
     """
     names = [value if isinstance(value, str) else "(none)" for value in table["value"]]
+    shown = [escape(name, quote=False) for name in names]  # plotly reads text as markup
     values = [value if isinstance(value, str) else None for value in table["value"]]
     colours = [CHOSEN if chosen is None or value in chosen else QUIET for value in values]
     figure = go.Figure(
@@ -44,11 +48,18 @@ def bars(table: pd.DataFrame, chosen: tuple | None = None) -> go.Figure:
             x=names,
             y=table["samples"],
             marker={"color": colours, "line": {"width": 0}},
-            hovertemplate="%{x}<br>%{y:,} samples<extra></extra>",
+            hovertext=shown,
+            hovertemplate="%{hovertext}<br>%{y:,} samples<extra></extra>",
         )
     )
-    figure.update_xaxes(type="category", tickfont={"size": 11})
+    ticks = {name: escape(_shorten(name), quote=False) for name in names}
+    figure.update_xaxes(type="category", tickfont={"size": 11}, labelalias=ticks)
     return _quiet(figure, dragmode=False)
+
+
+def _shorten(name: str) -> str:
+    """A name as it fits below a bar."""
+    return name if len(name) <= LONGEST_TICK else f"{name[: LONGEST_TICK - 1]}…"
 
 
 def _widths(table: pd.DataFrame) -> pd.Series:

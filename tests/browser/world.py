@@ -11,7 +11,14 @@ from PIL import Image
 SCRIPT = "<img src=x onerror=alert(1)>"
 DARK, MIDDLE, BRIGHT = "dark", "**middle** $x$", f"bright {SCRIPT}"
 LEVELS = {DARK: 40, MIDDLE: 120, BRIGHT: 210}
-HOSTILE = (f"{SCRIPT}.png", "line\nbreak.png", "**bold** $x$ [a](b).png", "日本語 é.png", "=1+1.png", "a&b=c#d?e%41.png")
+HOSTILE = (
+    f"{SCRIPT}.png",
+    "line\nbreak.png",
+    "**bold** $x$ [a](b).png",
+    "日本語 é.png",
+    "=1+1.png",
+    "a&b=c#d?e%41.png",
+)
 PER_CLASS = {"train": 30, "val": 9}
 SAMPLES = len(LEVELS) * sum(PER_CLASS.values()) + len(HOSTILE) + 2  # and one truncated, one exact copy
 

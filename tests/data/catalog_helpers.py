@@ -28,7 +28,9 @@ def columns() -> dict:
         "label": pa.array(chance.choice(["cat", "dog", "Ätna"], SAMPLES), mask=gaps),
         "split": pa.array(chance.choice(["train", "val"], SAMPLES)),
         "_token": ["1:1"] * SAMPLES,
-        "note": pa.array(chance.choice(["left Eye", "right eye", "100% <b>"], SAMPLES), mask=chance.random(SAMPLES) < 0.5),
+        "note": pa.array(
+            chance.choice(["left Eye", "right eye", "100% <b>"], SAMPLES), mask=chance.random(SAMPLES) < 0.5
+        ),
         "age": pa.array(chance.integers(-5, 90, SAMPLES), mask=gaps),
         "samples": chance.integers(0, 4, SAMPLES),
         "value": chance.choice(["p", "q"], SAMPLES),

@@ -72,7 +72,9 @@ class Deadly:
         return self.image
 
 
-def context_of(folder: Path) -> SimpleNamespace:
+def context_of(folder: Path, attempt: int = 1) -> SimpleNamespace:
     """A job's context for running the work in this process."""
     spec = {"dataset": str(folder), "source": "", "columns": None}
-    return SimpleNamespace(spec=spec, job=SimpleNamespace(id=1), report=lambda **_: None, check=lambda: None)
+    return SimpleNamespace(
+        spec=spec, job=SimpleNamespace(id=1, attempt=attempt), report=lambda **_: None, check=lambda: None
+    )

@@ -35,8 +35,16 @@ def keys(rows):
 
 @pytest.mark.parametrize(
     ("column", "low", "high"),
-    [("age", 10, 40), ("age", None, 3), ("brightness", 50.5, None), ("a.b", 2, 2), ("naïve ü", 0.2, 0.4)]
-    + [("samples", 1, 2), ('say "hi", you desc', 0, 1), ("age", 50, 40)],
+    [
+        ("age", 10, 40),
+        ("age", None, 3),
+        ("brightness", 50.5, None),
+        ("a.b", 2, 2),
+        ("naïve ü", 0.2, 0.4),
+        ("samples", 1, 2),
+        ('say "hi", you desc', 0, 1),
+        ("age", 50, 40),
+    ],
 )
 def test_a_range_includes_its_ends_and_leaves_gaps_out(catalog, frame, column, low, high):
     found = catalog.rows(Selection(ranges={column: (low, high)}))
@@ -56,8 +64,15 @@ def test_an_open_range_asks_for_any_value(catalog, frame):
 
 @pytest.mark.parametrize(
     ("column", "bounds"),
-    [("age", ("zz", None)), ("captured_at", ("zz", None)), ("captured_at", (2020.0, None)), ("label", (1, 2))]
-    + [("phash_turned", (1, 2)), ("readable", (0, 1)), ("nonsense", (0, 1))],
+    [
+        ("age", ("zz", None)),
+        ("captured_at", ("zz", None)),
+        ("captured_at", (2020.0, None)),
+        ("label", (1, 2)),
+        ("phash_turned", (1, 2)),
+        ("readable", (0, 1)),
+        ("nonsense", (0, 1)),
+    ],
 )
 def test_a_range_that_makes_no_sense_is_one_sentence(catalog, column, bounds):
     with pytest.raises(BadQuery) as caught:
@@ -76,7 +91,9 @@ def test_choices_of_numbers_and_truth_values_are_given_as_text(catalog, frame):
     assert catalog.count(Selection(choices={"readable": ("true",)})) == frame["readable"].eq(True).sum()
 
 
-@pytest.mark.parametrize("text", ["EYE", "left eye", "ätna", "folder/00", "TRAIN cat", "100%", "<B>", "_", "'", '"; --'])
+@pytest.mark.parametrize(
+    "text", ["EYE", "left eye", "ätna", "folder/00", "TRAIN cat", "100%", "<B>", "_", "'", '"; --']
+)
 def test_free_text_looks_for_every_word_in_any_case_in_what_was_given(catalog, frame, text):
     given = frame[["key", "label", "split", "note", "value"]].fillna("").agg("\n".join, axis=1).str.lower()
     wanted = np.logical_and.reduce([given.str.contains(word, regex=False) for word in text.lower().split()])
@@ -113,7 +130,9 @@ def test_a_name_in_double_quotes_may_hold_anything(catalog, frame):
     assert keys(catalog.rows(order_by=f'{QUOTED} DESC ,  "age"')) == expected
 
 
-@pytest.mark.parametrize("order", ["nonsense", "age descending", "age; drop table x", "desc", "random()", "age nulls first"])
+@pytest.mark.parametrize(
+    "order", ["nonsense", "age descending", "age; drop table x", "desc", "random()", "age nulls first"]
+)
 def test_an_order_that_cannot_be_used_is_one_sentence(catalog, order):
     with pytest.raises(BadQuery, match="no column"):
         catalog.rows(order_by=order)
@@ -121,7 +140,9 @@ def test_an_order_that_cannot_be_used_is_one_sentence(catalog, order):
 
 def test_pages_hold_every_row_once_even_under_ties(catalog):
     selection = Selection(where="width >= 8")
-    pages = [keys(catalog.rows(selection, "width desc", limit=47, offset=start)) for start in range(0, SAMPLES + 47, 47)]
+    pages = [
+        keys(catalog.rows(selection, "width desc", limit=47, offset=start)) for start in range(0, SAMPLES + 47, 47)
+    ]
     paged = [key for page in pages for key in page]
     assert paged == keys(catalog.rows(selection, "width desc"))
     assert len(set(paged)) == SAMPLES
@@ -221,8 +242,13 @@ def test_choices_are_counted_most_frequent_first(catalog, frame, column):
     table = catalog.choices(column)
     expected = frame[column].value_counts(dropna=False)
     assert table["samples"].tolist() == sorted(expected, reverse=True)
-    found = {None if pd.isna(value) else value: count for value, count in zip(table["value"], table["samples"], strict=True)}
-    as_text = {None if pd.isna(value) else str(value).replace("True", "true").replace("False", "false"): count for value, count in expected.items()}
+    found = {
+        None if pd.isna(value) else value: count for value, count in zip(table["value"], table["samples"], strict=True)
+    }
+    as_text = {
+        None if pd.isna(value) else str(value).replace("True", "true").replace("False", "false"): count
+        for value, count in expected.items()
+    }
     assert found == as_text
 
 
@@ -265,7 +291,13 @@ def test_threads_share_a_catalog(catalog):
     answers = []
 
     def ask(number):
-        answers.append((number, catalog.count(Selection(where=f"width >= {number}")), len(catalog.grouped("label", Selection(), "", 1, 9, 0))))
+        answers.append(
+            (
+                number,
+                catalog.count(Selection(where=f"width >= {number}")),
+                len(catalog.grouped("label", Selection(), "", 1, 9, 0)),
+            )
+        )
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in (8, 16, 32, 33) * 5]
     for thread in threads:

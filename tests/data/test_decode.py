@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
 from pictures import (
     bmp_header,
     encoded,
@@ -22,6 +21,7 @@ from pictures import (
     smooth,
     tiff_header,
 )
+from PIL import Image, ImageOps
 
 from recipe_core.data.decode import Picture, Unreadable, decode, upright
 
@@ -65,7 +65,9 @@ def test_every_format_gives_the_pixels_that_pillow_gives(name):
     np.testing.assert_array_equal(picture.pixels, by_pillow(data))
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}, {"optimize": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}, {"optimize": True}]
+)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_jpeg_at_full_size_gives_pillows_pixels(mode, options):
     data = encoded(Image.fromarray(smooth(61, 47)).convert(mode), "JPEG", **options)
@@ -195,7 +197,11 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation):
 
 @pytest.mark.parametrize(
     "entry",
-    [struct.pack("<HHII", 274, 5, 1, 180), struct.pack("<HHIf", 274, 11, 1, 6.0), struct.pack("<HHI4s", 274, 2, 2, b"6")],
+    [
+        struct.pack("<HHII", 274, 5, 1, 180),
+        struct.pack("<HHIf", 274, 11, 1, 6.0),
+        struct.pack("<HHI4s", 274, 2, 2, b"6"),
+    ],
     ids=["a fraction", "a float", "a text"],
 )
 def test_an_orientation_of_the_wrong_type_is_a_whole_number_or_nothing(entry):
@@ -330,7 +336,16 @@ def test_random_damage_gives_a_picture_or_a_reason_and_nothing_else():
 
 def test_bytes_without_any_sense_are_refused():
     chance = random.Random(2)
-    magics = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\x40\0\0\0WEBPVP8 "]
+    magics = [
+        b"",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF89a",
+        b"BM",
+        b"II*\0",
+        b"MM\0*",
+        b"RIFF\x40\0\0\0WEBPVP8 ",
+    ]
     for number in range(200):
         data = magics[number % len(magics)] + chance.randbytes(chance.randrange(1, 400))
         with pytest.raises(Unreadable):

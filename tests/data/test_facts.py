@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.stats
-from PIL import Image, ImageFilter
 from pictures import encoded, exif, noise, smooth
+from PIL import Image, ImageFilter
 
 from recipe_core.data.decode import decode
 from recipe_core.data.facts import ABOUT, FACTS, file_facts, header_facts, picture_facts
@@ -65,6 +65,11 @@ def test_saturation_is_the_mean_of_hsv_saturation(pixels):
     (facts,) = facts_of(pixels)
     expected = np.mean([colorsys.rgb_to_hsv(*(colour / 255))[1] for colour in pixels.reshape(-1, 3)])
     assert facts["saturation"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_saturation_of_the_darkest_colours_counts_in_full():
+    (facts,) = facts_of(np.array([[[1, 0, 0], [0, 0, 0]]], np.uint8))
+    assert facts["saturation"] == pytest.approx(0.5)
 
 
 def test_colourfulness_is_hasler_and_suesstrunks(pixels):

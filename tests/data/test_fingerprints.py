@@ -5,8 +5,8 @@ import hashlib
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import encoded, noise, smooth
+from PIL import Image
 
 from recipe_core.data.decode import decode
 from recipe_core.data.fingerprints import HASHED_SIDE, TURNS, byte_hash, perceptual_hashes, pixel_hash, shrink
@@ -17,7 +17,10 @@ def grey(pixels):
 
 
 GREYS = {
-    **{f"noise {width}x{height}": grey(noise(width, height, width)) for width, height in [(32, 32), (33, 17), (200, 120)]},
+    **{
+        f"noise {width}x{height}": grey(noise(width, height, width))
+        for width, height in [(32, 32), (33, 17), (200, 120)]
+    },
     **{f"smooth {seed}": grey(smooth(120, 90, seed)) for seed in range(6)},
     **{f"flat {value}": Image.new("L", (40, 30), value) for value in (0, 1, 128, 255)},
     **{f"tiny {size}": grey(noise(*size)) for size in [(1, 1), (1, 2), (2, 1), (3, 3), (1, 40), (40, 1), (8, 9)]},
@@ -58,7 +61,10 @@ def test_a_large_grey_is_hashed_nearly_as_imagehash_hashes_it_whole(size):
 def test_the_turns_are_the_eight_of_the_square_each_once():
     picture = np.arange(6, dtype=np.uint8).reshape(2, 3)
     image = Image.fromarray(picture)
-    turned = {(np.asarray(image if turn is None else image.transpose(turn))).tobytes() + bytes([i >= 4]) for i, turn in enumerate(TURNS)}
+    turned = {
+        (np.asarray(image if turn is None else image.transpose(turn))).tobytes() + bytes([i >= 4])
+        for i, turn in enumerate(TURNS)
+    }
     assert len(turned) == 8
 
 

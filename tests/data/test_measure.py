@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image, ImageOps
 from pictures import encoded, exif, gif_header, jpeg_header, noise, png_header, smooth
+from PIL import Image, ImageOps
 
 from recipe_core import settings
 from recipe_core.data import measure as module
@@ -154,7 +154,9 @@ def test_nothing_measured_of_nothing():
     assert measure([], read({})) == []
 
 
-@pytest.mark.parametrize(("key", "kind"), [("photo.jpg", "image/jpeg"), ("deep.tif", "image/png"), ("new.avif", "image/png")])
+@pytest.mark.parametrize(
+    ("key", "kind"), [("photo.jpg", "image/jpeg"), ("deep.tif", "image/png"), ("new.avif", "image/png")]
+)
 def test_a_browser_gets_every_picture_in_a_format_that_it_shows(key, kind):
     data, media = for_browser(FILES[key])
     assert media == kind
