@@ -66,7 +66,7 @@ def make_catalog(folder: Path, rows: int) -> Path:
         varied += ["concat(key, '-', copy, '.jpg') AS key", "_offset + copy AS _offset"]
         repeated = f"SELECT * REPLACE ({', '.join(varied)}) FROM {small}, range({-(-rows // 1000)}) AS copies(copy)"
         ordered = f"SELECT * EXCLUDE (copy) FROM ({repeated}) ORDER BY key LIMIT {rows}"
-        connection.execute(f"COPY ({ordered}) TO '{sql_path(catalog)}' (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY ({ordered}) TO '{sql_path(catalog)}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)")
     return folder / "large"
 
 

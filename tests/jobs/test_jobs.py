@@ -12,24 +12,9 @@ import pytest
 
 from recipe_core import jobs, settings
 from recipe_core.errors import Conflict, NotFound
-from recipe_core.store import Store
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 30
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(settings, "LOST_AFTER_SECONDS", 2.0)
-    monkeypatch.setattr(settings, "SLOTS", {"pair": 2})
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    store = Store(tmp_path)
-    yield store
-    for job in jobs.listing(store):
-        jobs.stop(store, job.id)
-    for worker in psutil.Process().children():
-        if worker.pid in {job.pid for job in jobs.listing(store)}:
-            worker.kill()
 
 
 def launch(store, work, folder="job", kind="test", **spec):
