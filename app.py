@@ -19,6 +19,7 @@ page = st.navigation(
     [
         st.Page("pages/home.py", title="Datasets", default=True),
         st.Page("pages/browse.py", title="Browse", url_path="browse"),
+        st.Page("pages/train.py", title="Train", url_path="train"),
     ],
     position="top",
 )

@@ -18,13 +18,13 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recipe_core import jobs, settings
+from recipe_core import cli_runs, jobs, settings
 from recipe_core.data.catalog import EVERYTHING, GIVEN, Catalog
 from recipe_core.data.selection import Selection
 from recipe_core.errors import Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
 from recipe_core.progress import Line
-from recipe_core.terminal import escaped, print_table, tell, write_json, write_json_list
+from recipe_core.terminal import escaped, print_table, tell, whole_number, write_json, write_json_list
 from recipe_core.workspace import Dataset, Workspace
 
 UNREADABLE = Selection(where="not readable")
@@ -171,18 +171,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("name", metavar="NAME")
     made.add_argument("--where", metavar="SQL", default="", help="e.g. \"label = 'cat' and sharpness < 10\"")
     made.add_argument("--order-by", metavar="COL", default="", help='e.g. "brightness desc, width"')
-    made.add_argument("--limit", metavar="N", type=_whole_number, help="at most so many (default: all)")
+    made.add_argument("--limit", metavar="N", type=whole_number, help="at most so many (default: all)")
     command("datasets", datasets, "as a JSON list of objects")
     command("remove", remove).add_argument("name", metavar="NAME")
+    cli_runs.register(command)
     if not _is_utf8("".join(arguments)):
         parser.error("an argument is not valid UTF-8; rename what it names")
     return parser.parse_args(arguments)
-
-
-def _whole_number(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{text} is no whole number of 0 or more")
-    return int(text)
 
 
 def _is_utf8(text: str) -> bool:

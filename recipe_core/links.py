@@ -1,6 +1,7 @@
 """Every address of the dashboard is made and read here, so that a colleague who opens it sees the same.
 
 /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
+/train?dataset=pets&run=7&run=9&smoothing=0.6&tab=predictions
 /picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
 """
 
@@ -18,6 +19,8 @@ from urllib.parse import quote, urlencode
 
 SIZES = (64, 96, 128, 192, 256)  # px of a tile in the gallery
 PAGE_SAMPLES = {64: 480, 96: 240, 128: 120, 192: 60, 256: 24}
+
+MOST_SMOOTHING = 0.99
 
 Range = tuple[float | str | None, float | str | None]
 
@@ -95,6 +98,57 @@ class View:
 
     def with_choices(self, column: str, values: Sequence[str | None]) -> "View":
         return self.narrowed(choices={**self.choices, column: tuple(values)})
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """What the Train page shows, as its address says it: a form, one run, or several laid over another."""
+
+    dataset: str = ""
+    runs: tuple[int, ...] = ()
+    preset: str = ""  # of the form
+    like: int = 0  # the run that fills the form
+    tab: str = ""
+    smoothing: float = 0.0
+    log: bool = False
+    more: bool = False  # charts
+    steps: tuple[int, int] | None = None  # that the charts are zoomed in on
+    cell: tuple[int, int] | None = None  # of the confusion matrix: true and predicted class
+
+    @classmethod
+    def parse(cls, query: Mapping[str, Sequence[str]]) -> "TrainView":
+        """Read an address's parameters (name -> values); what makes no sense is passed over."""
+        one = {name: values[-1] for name, values in query.items() if values}
+        smoothing = _number(one.get("smoothing", ""))
+        true, _, predicted = (_whole(part, -1) for part in one.get("cell", "").partition("-"))
+        first, _, last = (_whole(part, -1) for part in one.get("steps", "").partition("-"))
+        return cls(
+            **{name: one.get(name, "") for name in ("dataset", "preset", "tab")},
+            runs=tuple(dict.fromkeys(filter(None, (_whole(value, 0) for value in query.get("run", ()))))),
+            like=_whole(one.get("like", ""), 0),
+            smoothing=min(max(smoothing, 0.0), MOST_SMOOTHING) if isinstance(smoothing, float) else 0.0,
+            log=one.get("log") == "1",
+            more=one.get("more") == "1",
+            steps=(first, last) if 0 <= first < last else None,
+            cell=(true, predicted) if min(true, predicted) >= 0 else None,
+        )
+
+    def query(self) -> dict[str, str | list[str]]:
+        """The address's parameters; what is at its default is left out."""
+        query: dict[str, str | list[str]] = {name: getattr(self, name) for name in ("dataset", "preset", "tab")}
+        query |= {"run": [str(run) for run in self.runs], "like": str(self.like or "")}
+        query |= {"smoothing": f"{self.smoothing:g}" if self.smoothing else ""}
+        query |= {name: "1" for name in ("log", "more") if getattr(self, name)}
+        query |= {name: "{}-{}".format(*pair) for name in ("steps", "cell") if (pair := getattr(self, name))}
+        return {name: value for name, value in query.items() if value}
+
+    def opened(self, *runs: int) -> "TrainView":
+        """The same settings of the charts over other runs."""
+        return replace(self, runs=runs, preset="", like=0, steps=None, cell=None)
+
+    def form(self, preset: str = "", like: int = 0) -> "TrainView":
+        """The form for a new run."""
+        return TrainView(self.dataset, preset=preset, like=like)
 
 
 def browse(view: View) -> str:

@@ -6,17 +6,26 @@ from typing import TextIO
 
 from recipe_core.jobs import Job
 
+# phase: how it reads, the keys of what was done and of how much, what is counted per second
+COUNTED = {
+    "measuring": ("measuring", "done", "to_measure", "images"),
+    "decoding": ("decoding", "done", "total", "images"),
+    "training": ("training step", "step", "total_steps", "samples"),
+}
+
 
 def describe(job: Job) -> str:
-    """ "measuring 1,024 of 60,000, 3,512 images/s, 17 s left", or the state of the job."""
+    """ "measuring 1,024 of 60,000, 3,512 images/s, 17 s left", "training step 8 of 900, ...", or the job's state."""
     progress = job.progress
     if job.state != "running" or not progress:
         return job.state
-    if progress.get("phase") != "measuring":
-        return str(progress.get("phase"))
-    parts = [f"measuring {progress['done']:,} of {progress['to_measure']:,}"]
-    if progress.get("images_per_second"):
-        parts.append(f"{progress['images_per_second']:,.0f} images/s")
+    phase = str(progress.get("phase"))
+    if phase not in COUNTED:
+        return phase
+    text, done, total, unit = COUNTED[phase]
+    parts = [f"{text} {progress[done]:,} of {progress[total]:,}"]
+    if pace := progress.get(f"{unit}_per_second"):
+        parts.append(f"{pace:,.0f} {unit}/s")
     if progress.get("seconds_left") is not None:
         parts.append(f"{duration(progress['seconds_left'])} left")
     return ", ".join(parts)

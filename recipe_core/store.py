@@ -1,7 +1,7 @@
 """The one database of a workspace: SQLAlchemy Core, SQLite in WAL mode.
 
-Everything that several processes write at once stands here (datasets, jobs); what is big stands in files beside it.
-A store may be used from any thread and any process; each write is one short transaction.
+Everything that several processes write at once stands here (datasets, jobs, metrics); what is big stands in files
+beside it. A store may be used from any thread and any process; each write is one short transaction.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -60,6 +61,17 @@ jobs = Table(
     # One job at a time works in a folder.
     Index("jobs_active_in_folder", "folder", unique=True, sqlite_where=text("state IN ('queued', 'running')")),
     sqlite_autoincrement=True,  # the id of a deleted job is never given again: an old worker may still carry it
+)
+
+metrics = Table(
+    "metrics",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # later rows count before earlier ones
+    Column("run", Integer, nullable=False),
+    Column("name", String, nullable=False),
+    Column("steps", LargeBinary, nullable=False),  # int64, as many as there are
+    Column("measured", LargeBinary, nullable=False),  # float64, one per step
+    Index("metrics_by_run", "run", "name", "id"),
 )
 
 

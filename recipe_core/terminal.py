@@ -1,11 +1,19 @@
-"""How text and tables are written to a terminal, a pipe or a program."""
+"""How text and tables are written to a terminal, a pipe or a program, and numbers are read from its command line."""
 
+import argparse
 import json
 import math
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
+
+
+def whole_number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of 0 or more")
+    return int(text)
 
 
 def tell(sentence: str) -> None:

@@ -30,8 +30,11 @@ from recipe_core.errors import BadSource, Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
 from recipe_core.links import Signer
 from recipe_core.progress import Line
+from recipe_core.runs import Run, expectation_of, get_run, launch_run, list_runs
 from recipe_core.store import Store
 from recipe_core.store import datasets as table
+from recipe_core.training.expectation import Expectation
+from recipe_core.training.spec import RunSpec
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
 DEMO_NOTE = "A demo: scikit-learn's handwritten digits with defects planted on purpose; truth.csv lists them."
@@ -143,17 +146,45 @@ class Workspace:
             shutil.copyfileobj(upload, file)
         return partial.rename(path)
 
-    def remove_dataset(self, name: str) -> None:
-        """Forget a dataset with all that was measured of it. Its images stay where they are, unless they were uploaded.
+    def preview(self, dataset: "Dataset", spec: RunSpec) -> Expectation:
+        """What is expected of a run, before it starts. Raises NotTrainable."""
+        return expectation_of(dataset.catalog, spec)
+
+    def launch(self, dataset: "Dataset", preset: str, seed: int = 0, expect: str = "", **settings: object) -> Run:
+        """Queue a run of a preset on a dataset; its expectation and `expect`, a prediction in words, are frozen.
 
         Raises:
-            Conflict: it is being scanned.
+            BadSettings: one sentence that lists all that is wrong with the settings.
+            NotTrainable: nothing can be trained on the dataset as it is.
+        """
+        return self.launch_spec(dataset, RunSpec.parse(preset, settings, seed, expect))
+
+    def launch_spec(self, dataset: "Dataset", spec: RunSpec) -> Run:
+        """The same with settings that were read already. Raises NotTrainable."""
+        return launch_run(self.store, dataset.name, dataset.source, dataset.columns, dataset.folder, spec)
+
+    def runs(self, dataset: str | None = None) -> list[Run]:
+        """All runs, or those on one dataset, newest first."""
+        return list_runs(self.store, dataset)
+
+    def run(self, id: int) -> Run:
+        """The run of that number. Raises NotFound."""
+        return get_run(self.store, id)
+
+    def remove_dataset(self, name: str) -> None:
+        """Forget a dataset with its scans and runs. Its images stay where they are, unless they were uploaded.
+
+        Raises:
+            Conflict: it is being scanned or trained on.
         """
         dataset = self.dataset(name)
         jobs.tend(self.store)  # a scan that was killed is not under way
         for job in jobs.listing(self.store, subject=name):
             if job.active:
-                raise Conflict(f'"{name}" is being scanned; cancel the scan first.')
+                doing = "scanned; cancel the scan" if job.kind == "scan" else f"trained on; stop run {job.id}"
+                raise Conflict(f'"{name}" is being {doing} first.')
+        for run in self.runs(name):
+            run.delete()
         for job in jobs.listing(self.store, subject=name):
             jobs.delete(self.store, job.id)
         with self.store.engine.begin() as connection:

@@ -8,7 +8,7 @@ import streamlit as st
 from recipe_core import settings
 from recipe_core.data.selection import Selection
 from recipe_core.errors import RecipeError
-from recipe_core.links import View
+from recipe_core.links import TrainView, View
 from recipe_core.workspace import Dataset, Workspace
 
 
@@ -40,11 +40,20 @@ def apology(problem: Exception) -> bool:
 
 
 def read_view() -> View:
-    """What the address asks for."""
-    return View.parse({name: st.query_params.get_all(name) for name in st.query_params})
+    """What the address asks of the Browse page."""
+    return View.parse(_query())
 
 
-def show_view(view: View) -> None:
+def read_train_view() -> TrainView:
+    """What the address asks of the Train page."""
+    return TrainView.parse(_query())
+
+
+def _query() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
+
+
+def show_view(view: View | TrainView) -> None:
     """Change the address to this view; the script then runs anew and shows it."""
     st.query_params.from_dict(view.query())
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from recipe_core.store import jobs as table
 
 ACTIVE = ("queued", "running")
 RESUMABLE = ("failed", "stopped", "lost")
+
+OWN_FOLDER = "{id}"  # as the last part of a folder's path: a folder of the job's own, named by its id
 
 CLOCK_SLACK_SECONDS = 2.0  # Linux tells when a process was born to the second only
 LOG_TAIL_BYTES = 64 * 1024
@@ -70,14 +72,23 @@ class Job:
         return "\n".join(text.splitlines()[-lines:])
 
 
-def launch(store: Store, *, kind: str, subject: str, work: str, spec: dict, folder: Path | str) -> Job:
+def launch(
+    store: Store,
+    *,
+    kind: str,
+    subject: str,
+    work: str,
+    spec: dict,
+    folder: Path | str,
+    files: Mapping[str, str] | None = None,
+) -> Job:
     """Record a job and start it if a slot of its kind is free.
 
     `work` is the import path of its function, "package.module:function"; `spec` is what the function needs, as JSON;
-    `folder` is made where it is missing. Raises Conflict if a job is active in that folder.
+    `folder` is made where it is missing; where its path ends in "{id}", that stands for the job's id; `files`,
+    name -> text, stand in it before the job can start. Raises Conflict if a job is active in that folder.
     """
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     tend(store)
     new = insert(table).values(
         kind=kind,
@@ -93,6 +104,12 @@ def launch(store: Store, *, kind: str, subject: str, work: str, spec: dict, fold
     try:
         with store.engine.begin() as connection:
             id = connection.execute(new.returning(table.c.id)).scalar_one()
+            if folder.name == OWN_FOLDER:
+                folder = folder.with_name(str(id))
+                connection.execute(update(table).where(table.c.id == id).values(folder=str(folder)))
+            folder.mkdir(parents=True, exist_ok=True)  # before anyone can see the job and start it
+            for name, text in (files or {}).items():
+                (folder / name).write_text(text, "utf-8")
     except IntegrityError:
         raise _folder_is_taken(store, folder) from None
     tend(store)

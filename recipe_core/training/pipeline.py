@@ -1,0 +1,86 @@
+"""The Pipeline: everything that one training run consists of, as plain objects.
+
+Pipeline(model_fn=lambda: Net(), train_loader=loader, val_loader=val_loader, num_classes=10)
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def default_forward(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The model's outputs as one tensor, (n, classes)."""
+    return model(x)
+
+
+def default_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """Adam at 3e-4, as the recipe begins with."""
+    return torch.optim.Adam(model.parameters(), lr=3e-4)
+
+
+def default_train_step(
+    model: nn.Module, batch, loss_fn: Callable, optimizer: torch.optim.Optimizer, autocast: torch.dtype | None = None
+) -> float:
+    """One update by one batch (x, y), in train mode; returns the loss before the update.
+
+    Args:
+        autocast: compute the forward pass in this type (torch.bfloat16) where torch thinks it safe.
+    """
+    x, y = on_device_of(model, batch)
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(x.device.type, autocast) if autocast else nullcontext():
+        loss = loss_fn(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def default_evaluate(model: nn.Module, loader: Iterable) -> dict[str, float]:
+    """Mean cross-entropy and accuracy over all samples of a loader, in eval mode."""
+    model.eval()
+    losses, hits = [], []
+    for batch in loader:
+        x, y = on_device_of(model, batch)
+        outputs = model(x)
+        losses.append(F.cross_entropy(outputs, y, reduction="none"))
+        hits.append(outputs.argmax(1) == y)
+    # Kept on the device until here: a GPU need not be waited for at each batch.
+    return {"loss": torch.cat(losses).double().mean().item(), "accuracy": torch.cat(hits).double().mean().item()}
+
+
+def on_device_of(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch (x, y) on the device where the model's parameters are."""
+    x, y = batch
+    device = next((parameter.device for parameter in model.parameters()), x.device)
+    return x.to(device), y.to(device)
+
+
+@dataclass
+class Pipeline:
+    """Everything one training run consists of, as plain objects. Only the first four are required."""
+
+    model_fn: Callable[[], nn.Module]
+    train_loader: Iterable  # yields (x, y) exactly as the network sees them
+    val_loader: Iterable
+    num_classes: int  # 0 for regression
+    loss_fn: Callable = F.cross_entropy  # (outputs, targets) -> scalar
+    optimizer_fn: Callable = default_optimizer  # model -> Optimizer
+    scheduler_fn: Callable | None = None  # optimizer -> scheduler
+    scheduler_interval: str = "step"  # or "epoch"
+    train_step: Callable = default_train_step  # (model, batch, loss_fn, optimizer) -> float; sets the mode itself
+    evaluate: Callable = default_evaluate  # (model, loader) -> {"loss": float, any metric: float}
+    forward: Callable = default_forward  # (model, x) -> outputs, for models that return tuples or dicts
+    augment: Callable | None = None  # (x, y) -> (x, y) on raw batches
+    preprocess_train: Callable | None = None  # raw images -> network input
+    preprocess_eval: Callable | None = None
+    raw_train_loader: Iterable | None = None  # raw batches; default: default_collate over train_loader.dataset
+    raw_val_loader: Iterable | None = None
+    total_steps: int | None = None
+    class_names: Sequence[str] | None = None
+    device: str = "cpu"
