@@ -256,7 +256,9 @@ def _join(folder: Path, old: Path | None, target: Path) -> None:
             SELECT given.*, facts.* EXCLUDE (key, _token), copies.copies
             FROM ({given}) AS given JOIN facts USING (key, _token) LEFT JOIN copies USING (byte_hash)
             ORDER BY key"""
-        connection.execute(f"COPY ({joined}) TO '{sql_path(target)}' (FORMAT parquet, COMPRESSION zstd)")
+        # A page's few rows are then decoded out of small row groups: half the time of the usual 122,880 rows.
+        form = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
+        connection.execute(f"COPY ({joined}) TO '{sql_path(target)}' ({form})")
 
 
 def _same_given(catalog: Path, folder: Path) -> bool:
