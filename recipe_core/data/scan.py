@@ -105,7 +105,9 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once; the children share it
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
 
 
 def _in_parallel(
