@@ -82,7 +82,7 @@ def speed(
     pictures = make(temporary / name, size, count, originals)
     subset = make(temporary / f"{name}-subset", size, SUBSET[size], originals)
     paths = [sorted(folder.rglob("*.jpg")) for folder in (pictures, subset)]
-    contestants = {
+    contestants: dict[str, Callable[[], object]] = {
         "scan, shards": _shards(pictures, temporary / f"{name}-scan", pool),
         LIMIT: partial(_over, pool, bare_decode, paths[0]),
         "imagehash phash + dhash": partial(_over, pool, hash_each, paths[1]),
@@ -136,7 +136,8 @@ def bare_decode(paths: Sequence[Path]) -> None:
         with Image.open(path) as image:
             longer = max(image.size)
             if longer >= 2 * settings.MEASURED_SIDE:
-                image.draft("RGB", tuple(-(-edge * settings.MEASURED_SIDE // longer) for edge in image.size))
+                width, height = (-(-edge * settings.MEASURED_SIDE // longer) for edge in image.size)
+                image.draft("RGB", (width, height))
             image.load()
 
 
@@ -180,7 +181,7 @@ def memory_and_growth(temporary: Path, originals: Path | None, make: Callable) -
 
 
 class Watch:
-    """Samples the processes under this one: peak memory in MB and CPU seconds; those that are there already do not count."""
+    """Samples the new processes under this one: peak memory in MB and CPU seconds."""
 
     SECONDS = 0.1
 
