@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
