@@ -20,10 +20,10 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.common import show
-from recipe_core import Workspace
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.listing import sql_path
 from recipe_core.data.selection import Selection
+from recipe_core.workspace import Workspace
 
 ROUNDS = 5
 PAGE = 48
