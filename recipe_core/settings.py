@@ -9,7 +9,7 @@ WORKSPACE = Path(os.environ.get("RECIPE_WORKSPACE") or "workspace")
 MAX_IMAGE_BYTES = 512 * 2**20
 MAX_IMAGE_PIXELS = 178_956_970  # Pillow's own bound for a decompression bomb
 
-SHARD_SAMPLES = 512  # samples measured, written and resumed as one
+SHARD_SAMPLES = 512  # samples measured, written and resumed as one, at most
 MEASURED_SIDE = 384  # px: JPEGs are decoded at the smallest scale whose longer side is at least this
 THUMBNAIL_SIDE = 192  # px, longer side
 

@@ -348,7 +348,7 @@ def test_a_bad_query_gets_one_line(refusal, name):
 @pytest.mark.parametrize(
     "source, sentence",
     {
-        "gone": "gone does not exist.",
+        "gone": "gone does not exist; check the path.",
         "notes.doc": "notes.doc is no folder, no table",
         "no_paths.csv": "no_paths.csv has no column with paths",
         "corrupt.zip": "corrupt.zip",

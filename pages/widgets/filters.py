@@ -22,7 +22,7 @@ def filters(dataset: Dataset, view: View, names: list[str]) -> None:
     types = dataset.catalog.types()
     with st.sidebar:
         bound(st.selectbox, "Dataset", names, key="dataset", value=dataset.name, change=lambda _, name: View(name))
-        st.subheader("Filters", anchor=False)
+        _headline(view)
         for column in dict.fromkeys([*view.ranges, *view.choices]):
             if column in types:
                 _filter(dataset, view, column, types[column])
@@ -47,10 +47,16 @@ def filters(dataset: Dataset, view: View, names: list[str]) -> None:
             help="Any SQL expression over the columns of this dataset. Press Ctrl+Enter to apply it.",
             change=lambda view, where: view.narrowed(where=where.strip()),
         )
+
+
+def _headline(view: View) -> None:
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.subheader("Filters", anchor=False, width="content")
         if view.ranges or view.choices or view.where or view.text:
             st.button(
                 "Clear all",
                 icon=":material/filter_alt_off:",
+                type="tertiary",
                 key="clear-filters",
                 on_click=go,
                 args=(lambda view: view.narrowed(ranges={}, choices={}, where="", text=""),),

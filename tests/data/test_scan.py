@@ -6,6 +6,7 @@ import os
 import shutil
 import zipfile
 from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -268,7 +269,8 @@ def test_a_scan_killed_while_it_cleared_up_ends_well_when_it_is_resumed(tmp_path
     source = Deadly(["a.png", "b.png"], set())
     monkeypatch.setattr(scan_module, "open_source", lambda *_: source)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda path: (path / "problems.json").unlink(missing_ok=True))
+        half_cleared = SimpleNamespace(rmtree=lambda path: (path / "problems.json").unlink(missing_ok=True))
+        patch.setattr(scan_module, "shutil", half_cleared)
         scan_module.work(context_of(tmp_path))
     scan_module.work(context_of(tmp_path, attempt=2))
     assert Catalog(tmp_path).count() == 2

@@ -56,7 +56,7 @@ def open_source(location: str | Path, columns: ColumnChoice | None = None) -> So
     try:
         path.stat()
     except FileNotFoundError:
-        raise BadSource(f"{shown(location)} does not exist.") from None
+        raise BadSource(f"{shown(location)} does not exist; check the path.") from None
     except (OSError, ValueError) as error:
         raise BadSource(f"{shown(location)} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if path.is_dir():
