@@ -214,11 +214,18 @@ def test_a_scan_killed_half_way_goes_on_with_nothing_lost_and_nothing_done_twice
     measured = [key for part in parts(workspace) for key in pq.read_table(part, columns=["key"])["key"].to_pylist()]
     assert 0 < len(measured) < MANY
     for key in measured:
-        (many / key).unlink()  # measured again, it would be unreadable
+        spoil_unnoticed(many / key)  # measured again, it would be unreadable
     again = run(workspace, "scan", "many", many, "--json")
     told = json.loads(again.stdout)
     assert (again.returncode, told["job"], told["samples"], told["unreadable"]) == (0, job.id, MANY, 0)
     assert Workspace(workspace).dataset("many").query()["key"].nunique() == MANY
+
+
+def spoil_unnoticed(path):
+    before = path.stat()
+    path.unlink()  # all of them are links to one file
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_scan_that_fails_is_a_bad_answer(tmp_path, folder):

@@ -235,8 +235,9 @@ class Catalog:
     @contextmanager
     def _selected(self, files: list[str], selection: Selection, seconds: float) -> Iterator[DuckDBPyRelation]:
         cursor = self._cursor()
-        timer = threading.Timer(seconds, cursor.interrupt)
-        timer.start()
+        done = threading.Event()
+        watch = threading.Thread(target=_interrupt_after, args=(seconds, cursor, done), daemon=True)
+        watch.start()
         try:
             rows = cursor.read_parquet(files, union_by_name=True)
             types = _types(rows)
@@ -253,7 +254,8 @@ class Catalog:
                 raise
             raise BadQuery(f"The condition cannot be used: {first_line(problem)}.") from problem
         finally:
-            timer.cancel()
+            done.set()
+            watch.join()
             with suppress(duckdb.Error):
                 cursor.close()
 
@@ -280,6 +282,14 @@ def parse_order(order_by: str, types: dict[str, str]) -> str:
         name = known_column(in_quotes.replace('""', '"') or plain, types)
         parts.append(f"{quoted(name)} {direction.upper() or 'ASC'} NULLS LAST")
     return ", ".join([*parts, '"key"'])
+
+
+def _interrupt_after(seconds: float, cursor: duckdb.DuckDBPyConnection, done: threading.Event) -> None:
+    """Interrupt what the cursor does once its time is over, again and again: between two statements it goes unheard."""
+    if not done.wait(seconds):
+        while not done.wait(0.05):
+            with suppress(duckdb.Error):
+                cursor.interrupt()
 
 
 def _locked_connection(folder: Path) -> duckdb.DuckDBPyConnection:
