@@ -170,7 +170,7 @@ def test_a_finished_run_has_metrics_verdicts_evaluation_and_what_the_net_saw(que
 def test_a_seed_decides_the_curve_to_the_last_bit(queued):
     first, same, other = (curve(run) for run in queued[0])
     pd.testing.assert_frame_equal(first, same, check_exact=True)
-    assert (first["train_loss"] != other["train_loss"]).any()
+    assert (first["train_loss"] != other["train_loss"]).iloc[:-1].any()  # the last row has none
 
 
 @pytest.mark.parametrize("preset", ["majority", "one_batch"])
@@ -214,7 +214,8 @@ def test_a_killed_run_is_lost_keeps_its_metrics_and_resumes_on_the_same_curve(sl
     # A second has room for 100 steps of 10 ms at most, however busy the machine.
     assert 0 < len(kept) < STEPS and began - len(kept) <= 100
     pd.testing.assert_frame_equal(kept, undisturbed.loc[kept.index, kept.columns], check_exact=True)
-    assert run.evaluation() is None and {verdict.verdict for verdict in run.verdicts()} <= {"pass", "unsure"}
+    assert run.evaluation() is None
+    assert {each.verdict for each in run.verdicts() if each.claim.reading != "first"} <= {"pass", "unsure"}
     run.resume()
     assert ended(run).state == "finished", run.log_tail()
     pd.testing.assert_frame_equal(curve(run), undisturbed, check_exact=True)

@@ -17,6 +17,7 @@ LEVEL, DASHES = "#8b95a5", ("dot", "dash", "dashdot", "longdash")
 HEIGHT = 300  # px
 FEW_POINTS = 30  # are drawn as points, too
 RAW_OPACITY = 0.25  # of a curve behind its smoothed one
+LEAST_SPAN = 0.1  # of the y axis, as a share of the largest value
 SAME = 0.02  # levels closer than this share of one another are one line
 
 
@@ -73,6 +74,7 @@ def curves(
     span = steps or (0.0, max(last, 1.0))
     lines = [level for level in merged(levels) if level.value > 0 or not log]
     figure.add_traces([_level(level, dash, span, percent) for level, dash in zip(lines, cycle(DASHES))])
+    _keep_noise_small(figure, log)
     return _laid_out(figure, log, percent, steps)
 
 
@@ -119,6 +121,18 @@ def _level(level: Level, dash: str, span: tuple[float, float], percent: bool) ->
         line={"color": LEVEL, "width": 1.4, "dash": dash},
         hoverinfo="skip",
     )
+
+
+def _keep_noise_small(figure: go.Figure, log: bool) -> None:
+    """A curve that hardly moves shall not fill the chart with its last digits."""
+    drawn = [np.asarray(trace.y, float) for trace in figure.data]
+    seen = np.concatenate([*drawn, np.empty(0)])
+    seen = seen[np.isfinite(seen)]
+    if len(seen) == 0 or log:
+        return
+    middle, least = (seen.max() + seen.min()) / 2, LEAST_SPAN * np.abs(seen).max()
+    if seen.max() - seen.min() < least:
+        figure.update_yaxes(range=[middle - least / 2, middle + least / 2])
 
 
 def _pale(colour: str) -> str:

@@ -70,7 +70,7 @@ def _ends(figure: go.Figure, row: int, true: str, last: np.ndarray, label: int, 
     figure.add_annotation(text=true, x=0, xanchor="right", xshift=-52, **text)
     figure.add_annotation(
         **{**text, "font": {"size": 12, "color": RIGHT if predicted == label else WRONG}},
-        text=f"{'✓' if predicted == label else '✗'} {names[predicted]} {last[predicted]:.0%}",
+        text=f"{'✓' if predicted == label else '✗'} {names[predicted]} · {last[predicted]:.0%}",
         x=1,
         xanchor="left",
         xshift=8,

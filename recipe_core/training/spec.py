@@ -143,8 +143,6 @@ class RunSpec:
                 values[name] = known[name].read(given)
             except ValueError as mistake:
                 mistakes.append(str(mistake))
-        if values.get("model_file"):  # the worker may stand in another folder
-            values["model_file"] = str(Path(values["model_file"]).absolute())
         spec = cls(preset, expect=expect, **{**DEFAULTS[preset], **_one_length(values)})
         mistakes += [] if mistakes else spec._clashes()
         try:
@@ -155,7 +153,8 @@ class RunSpec:
             mistakes.append(f"the seed is from 0 to {LARGEST_SEED}, not {seed}")
         if mistakes:
             raise BadSettings(f"The run cannot start: {'; '.join(mistakes)}.")
-        return spec
+        # The worker may stand in another folder.
+        return replace(spec, model_file=str(Path(spec.model_file).absolute())) if spec.model_file else spec
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":

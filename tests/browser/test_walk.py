@@ -57,7 +57,7 @@ def test_a_deep_link_as_the_first_request_of_a_server_shows_what_it_shows_later(
     dashboard.open(page, DEEP)
     expect(page.get_by_role("dialog")).to_be_visible()
     assert state(page) == dashboard.first
-    assert dashboard.first["navigation"] == ["Datasets", "Browse"]
+    assert dashboard.first["navigation"] == ["Datasets", "Browse", "Train"]
     assert "train/dark/004.png" in dashboard.first["opened"][0]
     assert page.get_by_test_id("stSidebarNav").count() == 0
 

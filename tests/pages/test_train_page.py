@@ -82,7 +82,7 @@ def test_what_is_expected_is_told_before_the_run_starts(visit, trained: Workspac
     seen = visit(trained, dataset="pets")
     told = {metric.label: metric.value for metric in seen.metric}
     assert told == {"Loss at step 0": "0.673", "Guess: loss": "0.673", "Guess: accuracy": "60.0%"}
-    assert "validation accuracy rises above 60\\.00%" in texts(seen)
+    assert "validation accuracy rises above 60" in texts(seen)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -37,7 +37,7 @@ def test_of_several_runs_each_has_a_colour_and_one_entry_in_the_legend():
 
 def test_smoothing_is_unbiased_at_its_start_and_keeps_a_constant():
     assert smoothed(pd.Series([3.0, 3.0, 3.0]), 0.9).tolist() == pytest.approx([3, 3, 3])
-    assert smoothed(pd.Series([2.0, 4.0]), 0.5).tolist() == pytest.approx([2, (4 + 0.5 * 2) / 1.5])
+    assert smoothed(pd.Series([2.0, 4.0]), 0.75).tolist() == pytest.approx([2, (4 + 0.75 * 2) / 1.75])
 
 
 def test_behind_a_smoothed_curve_stands_the_one_that_was_measured():
@@ -97,3 +97,10 @@ def test_few_points_are_drawn_as_points_and_many_as_a_line():
 
 def test_a_name_like_markup_is_shown_as_it_is():
     assert curves({"<b>x</b>": HISTORY, "y": HISTORY}, LOSS).data[1].name == "&lt;b&gt;x&lt;/b&gt;"
+
+
+def test_a_curve_that_hardly_moves_does_not_fill_the_chart():
+    flat = pd.DataFrame({"train_loss": [1.0986, 1.0987]})
+    low, high = curves({"a": flat}, {"train_loss": "training"}).layout.yaxis.range
+    assert low < 1.06 < 1.14 < high
+    assert curves({"linear #1": HISTORY}, LOSS).layout.yaxis.range is None

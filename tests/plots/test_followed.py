@@ -21,7 +21,7 @@ def test_a_row_per_sample_a_column_per_step_with_the_probability_of_the_true_cla
 
 def test_at_the_end_stands_what_each_sample_is_told_as():
     said = {note.text: note.font.color for note in figure().layout.annotations if "%" in note.text}
-    assert said == {"✓ cat 80%": RIGHT, "✗ cat 70%": WRONG}
+    assert said == {"✓ cat · 80%": RIGHT, "✗ cat · 70%": WRONG}
 
 
 def test_pointed_at_it_names_the_likeliest_classes_first():
