@@ -21,7 +21,7 @@ from recipe_core import settings
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION, MAKE, MODEL, DATE_TIME, EXIF_IFD, DATE_TIME_ORIGINAL = 0x0112, 0x010F, 0x0110, 0x0132, 0x8769, 0x9003
 
-HEADER_BYTES = 2**17  # where EXIF is looked for
+HEADER_BYTES = 2**16  # where EXIF is looked for
 
 # The bound on pixels is checked here, before anything is decoded. Pillow only warns at it; its error at twice as many
 # stands behind this check, since a GIF's first frame is laid out while its header is read.

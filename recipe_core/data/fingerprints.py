@@ -52,7 +52,7 @@ def pixel_hash(pixels: np.ndarray) -> str:
 
 def shrink(grey: Image.Image) -> Greys:
     """What the hashes need of a grey image (mode L). Greys of 384 px and more are reduced first, by a whole factor."""
-    if max(grey.size) >= HASHED_SIDE and (factor := min(grey.size) // (2 * PHASH_SIDE)) > 1:
+    if max(grey.size) >= HASHED_SIDE and (factor := min(grey.size) // PHASH_SIDE) > 1:
         grey = grey.reduce(factor)
     both = (grey, grey.transpose(Image.Transpose.TRANSPOSE))
     lanczos = Image.Resampling.LANCZOS
