@@ -13,6 +13,7 @@ Under `workspace/runs/<id>/`:
 """
 
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -97,6 +98,9 @@ def work(context: JobContext) -> None:
         NotTrainable, BadSettings, BadModel, Diverged, OutOfMemory: the run cannot go on; the sentence says why.
         Stopped: it was asked to stop; a checkpoint was saved.
     """
+    # How many threads add up must not depend on what else the machine does: sums would differ in their last bits.
+    os.environ.setdefault("MKL_DYNAMIC", "FALSE")
+    os.environ.setdefault("OMP_DYNAMIC", "FALSE")
     import torch
 
     from recipe_core.training.fit import fit
