@@ -1,0 +1,80 @@
+"""The audit: every check on one pipeline, within a budget of time.
+
+print(audit(pipeline))
+for result in verdicts(pipeline): ...       # one by one, as they come
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from recipe_core.checks.registry import Check, checks
+from recipe_core.checks.result import AuditReport, Result, skipped
+from recipe_core.checks.subject import OutOfTime, Subject
+from recipe_core.training.checkpoint import seed_everything
+from recipe_core.training.pipeline import Pipeline
+
+
+def audit(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] = ()) -> AuditReport:
+    """Find what silently ruins the training of a pipeline.
+
+    The pipeline's model, loaders and the sources of chance stay as they were.
+
+    Args:
+        budget_seconds: checks that do not fit into it are skipped and say so.
+        waived: causes that are there on purpose; they are told as skipped.
+    """
+    return AuditReport(verdicts(pipeline, budget_seconds, waived))
+
+
+def verdicts(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] = ()) -> Iterator[Result]:
+    """The results of an audit as they come, the cheapest checks first."""
+    subject = Subject(pipeline, budget_seconds)
+    given = frozenset(waived)
+    for check in checks():
+        yield from (_waived(each) if each.cause in given else each for each in run_check(check, subject))
+
+
+def run_check(check: Check, subject: Subject) -> list[Result]:
+    """What one check finds; that it crashed or found no time is a result, too."""
+    started = time.monotonic()
+    results: list[Result] = []
+    if subject.left() < check.cost:
+        results = [skipped(f"It takes about {check.cost:g} s, more than is left of the {subject.budget:g} s given.")]
+    else:
+        try:
+            with subject.untouched(), _deadline(subject):
+                seed_everything(0)
+                for each in check.run(subject):
+                    results.append(each)
+        except OutOfTime:
+            results.append(skipped(f"It did not come to its end within the {subject.budget:g} s given."))
+        except Exception as error:  # noqa: BLE001  # a pipeline's code may raise anything; the other checks go on
+            results.append(Result(verdict="error", message=_told(error)))
+    seconds = (time.monotonic() - started) / max(1, len(results))
+    signed = {"check": check.name, "stage": check.stage, "seconds": seconds, "hypothesis": check.hypothesis}
+    return [replace(each, **signed) for each in results]  # type: ignore[arg-type]
+
+
+class _deadline:
+    """Within it no layer of any model is called after the budget is spent, whoever calls it."""
+
+    def __init__(self, subject: Subject):
+        self._look: Callable = lambda module, inputs: subject.check_time()
+
+    def __enter__(self) -> None:
+        self._hook = register_module_forward_pre_hook(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+def _told(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"The experiment could not be done: {type(error).__name__}{': ' if text else ''}{text}"
+
+
+def _waived(result: Result) -> Result:
+    return replace(result, verdict="skipped", message=f"On purpose here: {result.message}")

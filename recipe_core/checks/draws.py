@@ -1,0 +1,237 @@
+"""Does training see every sample, equally often, in an order that mixes the classes?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+
+from recipe_core.checks.probe import marks
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import labels_of
+
+PASSES = 3
+MOST_INDICES = 200_000  # of a pass
+MOST_LABELS = 3000  # samples whose label is looked up
+LEFT_OUT = 0.03  # share of samples: more than the rest of a last batch usually is
+MOST_LEFT = 0.5  # share of samples: no split or fold gives away more of the training data
+EFFECTIVE = 0.3  # of the samples of a class: how many equally frequent ones would be as varied
+LOPSIDED = 0.05  # nats of entropy of the classes that the sampler takes away
+MIXED = 0.3  # of the way from batches that are mixed by chance to batches of one class
+SURE = 8.0  # deviations of what chance gives
+
+UNEVEN = Cause(
+    "samples-drawn-unevenly",
+    "The sampler draws a few samples, or the classes that are frequent anyway, again and again.",
+    "Draw every sample once per epoch (shuffle=True); weight rare classes by the inverse of their frequency.",
+    0.6,
+)
+NEVER = Cause(
+    "samples-never-drawn",
+    "The loader leaves out the same samples in every epoch.",
+    "Look at the sampler's indices; with drop_last use shuffle=True; never use drop_last in validation.",
+    0.5,
+)
+SORTED = Cause(
+    "not-shuffled",
+    "Batches hold samples of one or few classes each, since training sees the data in sorted order: the network "
+    "learns and forgets class after class.",
+    "Shuffle the training data: DataLoader(..., shuffle=True), or a shuffle buffer in an IterableDataset.",
+    0.8,
+)
+
+
+@check(family="data", stage=1, cost=1, causes=[UNEVEN, NEVER])
+def samples_are_drawn_equally_often(subject: Subject) -> Iterator[Result]:
+    """Over a few epochs each sample of a class is drawn about as often as the others of it, none is left out each time,
+    and the sampler does not make rare classes rarer."""
+    found = []
+    train, val = subject.pipeline.train_loader, subject.pipeline.val_loader
+    passes = _passes(subject, train)
+    if passes:
+        found += [*_uneven(subject, train, passes), *_never(train, passes, "training", val)]
+    val_passes = _passes(subject, val)
+    if val_passes:
+        found += _never(val, val_passes, "validation", train)
+    found += [
+        each
+        for name, sample in (("training", subject.train), ("validation", subject.val))
+        for each in _copies(name, sample)
+    ]
+    yield from found or [passed("Each sample has its turn.")]
+
+
+def _passes(subject: Subject, loader: Any) -> list[torch.Tensor]:
+    """The indices that a loader draws in some passes, without loading anything; none where it does not tell them."""
+    sampler, dataset = getattr(loader, "batch_sampler", None), getattr(loader, "dataset", None)
+    if sampler is None or not hasattr(dataset, "__len__"):
+        sampler = getattr(loader, "sampler", None) if getattr(loader, "batch_size", 0) is None else None
+    if sampler is None or not hasattr(dataset, "__len__"):
+        return []
+    found = []
+    for _ in range(PASSES):
+        subject.check_time()
+        drawn = list(islice(_flat(sampler), MOST_INDICES))
+        if not all(isinstance(each, int) for each in drawn) or not drawn:
+            return []
+        found.append(torch.tensor(drawn))
+    return found
+
+
+def _flat(sampler: Iterable) -> Iterator:
+    for each in sampler:
+        yield from each if isinstance(each, list | tuple) else [each]
+
+
+def _never(loader: Any, passes: list[torch.Tensor], name: str, other: Any) -> list[Result]:
+    size = len(loader.dataset)
+    if max(map(len, passes)) >= MOST_INDICES:
+        return []
+    seen = torch.cat(passes).unique()
+    left = size - len(seen)
+    once = all(len(each.unique()) == len(each) for each in passes)
+    alike = all(len(each) == len(seen) for each in passes)  # the same samples each time
+    if left <= LEFT_OUT * size or not (once and alike):
+        return []
+    said = f"{left} of {size} {name} samples ({left / size:.0%}) are never drawn"
+    drops = bool(getattr(loader, "drop_last", False)) and left < (loader.batch_size or 1)
+    if drops:
+        return [
+            NEVER.failed(f"{said}: they are the rest that drop_last drops, the same in every pass.", left=left, of=size)
+        ]
+    if getattr(other, "dataset", None) is loader.dataset:
+        return []  # the sampler splits the dataset
+    if left > MOST_LEFT * size:
+        return [NEVER.failed(f"{said}: the sampler takes the same few each time.", left=left, of=size)]
+    return [NEVER.unsure(f"{said}; is the sampler meant to take a part?", 0.3, left=left, of=size)]
+
+
+def _uneven(subject: Subject, loader: Any, passes: list[torch.Tensor]) -> Iterator[Result]:
+    drawn, size = torch.cat(passes), len(loader.dataset)
+    counts = torch.bincount(drawn, minlength=size).double()
+    pool = (
+        counts.nonzero().flatten()
+        if getattr(subject.pipeline.val_loader, "dataset", None) is loader.dataset
+        else torch.arange(size)
+    )
+    rows = pool[torch.randperm(len(pool))[:MOST_LABELS]]
+    labels = _labels(subject, loader.dataset, rows)
+    if labels is None:
+        labels = torch.zeros(len(rows), dtype=torch.long)
+    for each in labels.unique():
+        own = counts[rows[labels == each]]
+        expected = float(own.sum())
+        # Of draws that chance alone spreads evenly the squares sum to total + total^2 / samples.
+        surplus = float(own.square().sum()) - expected
+        effective = expected**2 / surplus if surplus > 0 else float(len(own))
+        if len(own) >= 20 and expected >= len(own) and effective < EFFECTIVE * len(own):
+            yield UNEVEN.failed(
+                f"In {PASSES} epochs {int((own > 0).sum())} of {len(own)} samples of class {int(each)} were drawn, "
+                f"the most frequent one {int(own.max())} times: as varied as {effective:.0f} samples.",
+                never=int((own == 0).sum()),
+                effective=effective,
+            )
+            return
+    yield from _lopsided(labels, counts[rows])
+
+
+def _lopsided(labels: torch.Tensor, counts: torch.Tensor) -> Iterator[Result]:
+    there = torch.bincount(labels).double()
+    drawn = torch.bincount(labels, weights=counts)
+    there, drawn = there[there > 0] / there.sum(), drawn[there > 0] / drawn.sum().clamp_min(1)
+    entropies = [float(-(each[each > 0] * each[each > 0].log()).sum()) for each in (there, drawn)]
+    if entropies[1] < entropies[0] - LOPSIDED and float(counts.sum()) > 200:
+        yield UNEVEN.failed(
+            f"The sampler draws the most frequent class in {float(drawn.max()):.0%} of the cases, while it is "
+            f"{float(there.max()):.0%} of the samples, and the rarest in {float(drawn.min()):.1%} instead of "
+            f"{float(there.min()):.1%}.",
+            there=there.tolist(),
+            drawn=drawn.tolist(),
+        )
+
+
+def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor | None:
+    if not subject.pipeline.num_classes:
+        return None
+    found = []
+    for row in rows.tolist():
+        subject.check_time()
+        item = dataset[row]
+        if not (isinstance(item, tuple | list) and len(item) > 1):
+            return None
+        found.append(torch.as_tensor(item[1]))
+    with contextlib.suppress(RuntimeError, ValueError):
+        return labels_of(torch.stack(found), subject.pipeline.num_classes)
+    return None
+
+
+def _copies(name: str, sample: Sample) -> list[Result]:
+    """Samples that one pass gives several times each, as from workers that do not share the work."""
+    if not sample.complete or len(sample) < 20:
+        return []
+    counts = Counter(mark for x, _ in sample.batches for mark in marks(x))
+    least, most = min(counts.values()), max(counts.values())
+    if least < 2 or most != least or len(counts) < 10:
+        return []
+    return [UNEVEN.failed(f"One pass over the {name} data gives every sample {least} times.", 0.4, times=least)]
+
+
+@check(family="data", stage=1, cost=0.5, causes=[SORTED])
+def batches_mix_the_classes(subject: Subject) -> Result:
+    """The batches of training hold as many classes each as if the samples were shuffled."""
+    labels = labels_of(subject.train.y, subject.pipeline.num_classes)
+    sizes = [len(x) for x, _ in subject.train.batches]
+    if len(sizes) < 2 or sum(sizes) != len(subject.train.y):
+        return skipped("There are not several batches to compare.")
+    if labels is None:
+        return _sorted_targets(subject.train.y.reshape(len(subject.train.y), -1).float(), sizes)
+    chance = torch.Generator().manual_seed(0)
+    null = torch.tensor([_purity(labels[torch.randperm(len(labels), generator=chance)], sizes) for _ in range(20)])
+    purity, usual = _purity(labels, sizes), float(null.mean())
+    only = _other_classes(subject, labels)
+    if only is not None:
+        return only
+    excess = (purity - usual) / max(1e-9, 1 - usual)
+    told = {"same_class": purity, "shuffled": usual}
+    if excess > MIXED and purity - usual > SURE * float(null.std()):
+        return SORTED.failed(
+            f"Two samples of a batch are of the same class in {purity:.0%} of the cases, if shuffled in {usual:.0%}.",
+            **told,
+        )
+    return passed(
+        f"Two samples of a batch are of the same class in {purity:.0%} of the cases, as when shuffled.", **told
+    )
+
+
+def _other_classes(subject: Subject, labels: torch.Tensor) -> Result | None:
+    """Many batches of one class alone, while the rest of a large dataset has others."""
+    raw = subject.raw_train
+    if subject.train.complete or raw is None or len(labels.unique()) > 1:
+        return None
+    others = labels_of(raw.y, subject.pipeline.num_classes)
+    if others is None or len(others.unique()) < 2:
+        return None
+    return SORTED.failed(f"The first {len(labels)} training samples are all of one class, the dataset has more.")
+
+
+def _purity(labels: torch.Tensor, sizes: list[int]) -> float:
+    """How likely two samples of a batch are of the same class."""
+    shares = [torch.bincount(part).double() / len(part) for part in labels.split(sizes)]
+    return sum(float(each.square().sum()) for each in shares) / len(shares)
+
+
+def _sorted_targets(targets: torch.Tensor, sizes: list[int]) -> Result:
+    means = torch.stack([part.mean(0) for part in targets.split(sizes)])
+    between = float(means.var(0).sum() / targets.var(0).sum().clamp_min(1e-12))
+    usual = len(sizes) / len(targets)  # of shuffled ones: the variance of a mean
+    if len(sizes) >= 5 and between > max(MIXED, SURE * usual):
+        return SORTED.failed(
+            f"{between:.0%} of the targets' variance lies between batches; shuffled it would be {usual:.0%}."
+        )
+    return passed("The targets differ as much within batches as when shuffled.")

@@ -1,0 +1,194 @@
+"""Does `evaluate` leave the model alone, in eval mode, on all the validation data and nothing else?"""
+
+import torch
+from torch import nn
+
+from recipe_core.checks.metrics import PART
+from recipe_core.checks.probe import evaluate, marks, trained
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+
+DEPEND_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+TRAIN_MODE = Cause(
+    "wrong-mode-in-evaluation",
+    "The model is evaluated in train mode: dropout drops, batch normalisation takes the statistics of each validation "
+    "batch and stores them. The metrics are too low, noisy, and depend on the batch size.",
+    "Call model.eval() at the start of evaluate (and model.train() in train_step).",
+    0.7,
+)
+VALIDATION_TRAINS = Cause(
+    "trains-on-validation",
+    "evaluate changes the model's weights, or leaves gradients in it that the next training step uses: the model "
+    "learns the validation data, and its metrics mean nothing.",
+    "Put evaluate under torch.no_grad(), without loss.backward() and optimizer.step().",
+    0.9,
+)
+TRAINING_DATA = Cause(
+    "evaluates-training-data",
+    "evaluate measures on training samples: overfitting stays unseen.",
+    "Let evaluate iterate over the loader that it is given, and give it the validation loader.",
+    0.9,
+)
+
+
+OTHER_MODEL = Cause(
+    "evaluates-other-model",
+    "evaluate measures another model than the one it is given, or remembers what it measured before: the metrics say "
+    "nothing about training.",
+    "Use the model that evaluate is called with, and compute the metrics anew at each call.",
+    0.8,
+)
+LEFT_OUT = 0.05  # share of samples that a copy or a duplicate may hide
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[TRAIN_MODE])
+def evaluation_is_in_eval_mode(subject: Subject):
+    """A model that comes out of a training step is switched to eval mode before it is evaluated: no layer works as in
+    training, and the metrics are those of a model that was in eval mode already."""
+    model = subject.copy(subject.once(trained)).train()
+    trial = evaluate(subject, model)
+    # A pass in train mode that only renews the statistics of an averaged model is no evaluation.
+    wrong = trial.training - trial.evaluating
+    if not wrong:
+        return passed("All layers are in eval mode.")
+    layers = dict(model.named_modules())
+    hit = sorted(name for name in wrong if isinstance(layers.get(name), DEPEND_ON_MODE))
+    if hit:
+        shown = ", ".join(hit[:3]) + (", ..." if len(hit) > 3 else "")
+        return TRAIN_MODE.failed(
+            f"{len(hit)} layers work as in training while the model is evaluated: {shown}.", layers=hit
+        )
+    differs = _mode_matters(subject)
+    if differs:
+        return TRAIN_MODE.failed("The model is evaluated in train mode, in which its outputs are other ones.")
+    return passed("The model stays in train mode, but none of its layers depends on it.")
+
+
+def _mode_matters(subject: Subject) -> bool:
+    """Whether the outputs of the model depend on its mode."""
+    model, x = subject.copy(subject.once(trained)), subject.val.batches[0][0]
+    with torch.no_grad():
+        first, again = (subject.outputs(model.eval(), x) for _ in range(2))
+        training = subject.outputs(model.train(), x)
+    return torch.equal(first, again) and not torch.allclose(first, training, rtol=1e-3, atol=1e-5)
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[VALIDATION_TRAINS])
+def evaluation_leaves_the_model_alone(subject: Subject):
+    """Evaluating changes no weight of the model and nothing of what its next training step does."""
+    model = subject.model()
+    for _ in subject.steps(2, model):
+        pass
+    before = {name: each.detach().clone() for name, each in model.named_parameters()}
+    gradients = {name: _copied(each.grad) for name, each in model.named_parameters()}
+    evaluate(subject, model)
+    changed = [name for name, each in model.named_parameters() if not _same(each, before[name])]
+    if changed:
+        return VALIDATION_TRAINS.failed(
+            f"Evaluating changed {len(changed)} of {len(before)} weight tensors, {changed[0]} first.",
+            tensors=changed[:20],
+        )
+    left = [name for name, each in model.named_parameters() if not _same(each.grad, gradients[name])]
+    left = [name for name in left if dict(model.named_parameters())[name].grad is not None]
+    if not left:
+        return passed("Weights and gradients are the same before and after.")
+    if _next_step_differs(subject):
+        return VALIDATION_TRAINS.failed(
+            f"Evaluating left gradients in {len(left)} of {len(before)} weight tensors; they change the next step.",
+            tensors=left[:20],
+        )
+    return passed("Evaluating computes gradients, but the next training step drops them.")
+
+
+def _next_step_differs(subject: Subject) -> bool:
+    """Whether a training step after an evaluation gives other weights than the same step without one."""
+    weights = []
+    for evaluated in (False, True):
+        with subject.untouched():
+            torch.manual_seed(0)
+            model = subject.model()
+            optimizer = subject.optimizer(model)
+            if evaluated:
+                evaluate(subject, model)
+            torch.manual_seed(0)
+            batch = tuple(part.clone() for part in subject.train.batches[0])
+            subject.pipeline.train_step(model, batch, subject.pipeline.loss_fn, optimizer)
+            weights.append([each.detach().clone() for each in model.parameters()])
+    return any(not torch.allclose(one, two, rtol=1e-3, atol=1e-7) for one, two in zip(*weights, strict=True))
+
+
+def _copied(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    return None if gradient is None else gradient.clone()
+
+
+def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return torch.equal(first.nan_to_num(), second.nan_to_num())
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[TRAINING_DATA, PART])
+def evaluation_sees_all_validation_data(subject: Subject):
+    """The model sees every batch of the loader that is to be evaluated, and no sample of the training data."""
+    trial = evaluate(subject, subject.copy(subject.once(trained)))
+    batches = len(subject.val.batches)
+    drawn = {position for number, position in trial.given if number == 0}
+    seen = {mark for x in trial.inputs for mark in marks(x)}
+    train = {mark for x, _ in subject.train.batches for mark in marks(x)}
+    val = {mark for sample in (subject.val, subject.val_again) for x, _ in sample.batches for mark in marks(x)}
+    foreign = len((seen & train) - val)
+    if foreign:
+        return TRAINING_DATA.failed(
+            f"{foreign} of the {len(seen)} samples that the model saw in evaluate are training samples.",
+            training_samples=foreign,
+            seen=len(seen),
+        )
+    missed = 1 - len(seen & val) / len({mark for x, _ in subject.val.batches for mark in marks(x)})
+    if not trial.given:
+        return _elsewhere(missed, bool(seen & val))
+    if batches > 1 and len(drawn) == 1:
+        return PART.failed(
+            f"evaluate took 1 of {batches} batches, {subject.val.sizes[0] / len(subject.val):.0%} of the samples."
+        )
+    if len(drawn) < batches:
+        return PART.unsure(f"evaluate took {len(drawn)} of {batches} batches; is that on purpose?", 0.3)
+    if seen & val and missed > LEFT_OUT:
+        return PART.failed(f"The model saw {1 - missed:.0%} of the samples that evaluate was given.")
+    return passed(f"The samples of all {batches} batches were seen.")
+
+
+def _elsewhere(missed: float, is_validation: bool):
+    said = "evaluate takes its data from elsewhere than the loader that it is given"
+    if is_validation and missed > LEFT_OUT:
+        return PART.failed(f"{said}, and looks at {1 - missed:.0%} of the validation samples.")
+    return skipped(f"{said}.")
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[OTHER_MODEL])
+def metrics_depend_on_the_model(subject: Subject):
+    """The metrics of a model change when its weights do, or after some training."""
+    model = subject.model()
+    first = evaluate(subject, model).metrics
+    with torch.no_grad():
+        before = subject.outputs(model.eval(), subject.val.batches[0][0])
+        for each in model.parameters():
+            each.add_(torch.randn_like(each) * (0.5 * each.std().nan_to_num(nan=1.0) + 0.1))
+        after = subject.outputs(model.eval(), subject.val.batches[0][0])
+    if torch.allclose(before, after):
+        return skipped("The model's outputs do not depend on its weights.")
+    if not _alike(evaluate(subject, model).metrics, first):
+        return passed("They do.")
+    for _ in subject.steps(20, model):  # an average of the weights, kept aside, follows training only
+        pass
+    if not _alike(evaluate(subject, model).metrics, first):
+        return passed("They follow its training.")
+    return OTHER_MODEL.failed(
+        "The metrics stay exactly the same when the model is given other weights, and when it is trained.",
+        metrics=first,
+    )
+
+
+def _alike(first: dict[str, float], second: dict[str, float]) -> bool:
+    return str(first) == str(second)  # NaN is like NaN here

@@ -1,0 +1,130 @@
+"""Can a network learn from its inputs as they are: finite, different from each other, on a scale it can work with?"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed
+from recipe_core.checks.subject import Sample, Subject
+
+NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves
+LEVELS = 3  # so few values in all images together
+WEAK, STRONG = (
+    0.04,
+    25.0,
+)  # of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter
+PROBED = 128  # images
+
+NOT_FINITE = Cause(
+    "inputs-not-finite",
+    "Inputs hold NaN or infinity, which spreads to the loss and all weights.",
+    "Look for a division by a deviation of zero or a logarithm of zero in the preparation, and for broken files.",
+    1.0,
+)
+CONSTANT = Cause(
+    "inputs-constant",
+    "Many images reach the network without any contrast, so that it cannot tell them apart.",
+    "Look at a batch as the network sees it, for integer arithmetic, rounding, or an augmentation that wipes all out.",
+    0.9,
+)
+NOT_SCALED = Cause(
+    "inputs-not-scaled",
+    "The numbers that the network is fed are so small or large that its first layers pass almost nothing on or run off "
+    "scale: divided by 255 twice, rounded, or never normalised.",
+    "Scale inputs once, to a mean of about 0 and a deviation of about 1.",
+    0.6,
+)
+
+
+@check(family="data", stage=1, cost=0.5, causes=[NOT_FINITE, CONSTANT])
+def inputs_carry_information(subject: Subject) -> Iterator[Result]:
+    """All inputs are finite numbers, and images have contrast."""
+    found = [
+        each
+        for name, sample in (("training", subject.train), ("validation", subject.val))
+        for each in (_not_finite(name, sample), _constant(name, sample))
+        if each
+    ]
+    yield from found or [passed("All inputs are finite, and the images have contrast.")]
+
+
+def _not_finite(name: str, sample: Sample) -> Result | None:
+    bad = int((~torch.isfinite(sample.x.float().flatten(1)).all(1)).sum())
+    if not bad:
+        return None
+    return NOT_FINITE.failed(
+        f"{bad} of {len(sample.x)} {name} inputs hold values that are no finite numbers.", samples=bad
+    )
+
+
+def _constant(name: str, sample: Sample) -> Result | None:
+    x = sample.x.float().flatten(1)
+    if x.shape[1] < 2:
+        return None
+    flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
+    share = float(flat.double().mean())
+    if len(x) > 1 and bool((x == x[:1]).all()):
+        return CONSTANT.failed(f"All {len(x)} {name} images are the same.", share=1.0)
+    if share > NOTHING_LEFT:
+        return CONSTANT.failed(f"{share:.0%} of {len(x)} {name} images have one value everywhere.", share=share)
+    return None
+
+
+@check(family="data", stage=1, cost=1, causes=[NOT_SCALED])
+def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
+    """What the network's layers make of the inputs varies from image to image about as much as for inputs of mean 0 and
+    deviation 1."""
+    x = subject.train.x[:PROBED]
+    if not (torch.isfinite(x).all() and x.float().std() > 0):
+        return passed("There is no scale to judge.")
+    levels = len(subject.train.x[:PROBED].unique()) if x.numel() < 10**7 else LEVELS + 1
+    told = {"mean": float(x.float().mean()), "deviation": float(x.float().std()), "levels": levels}
+    raw = subject.raw_train
+    raw_levels = len(raw.x[:PROBED].unique()) if raw is not None and raw.x.numel() < 10**8 else levels
+    if levels <= LEVELS and raw_levels > 10 * LEVELS:
+        return NOT_SCALED.failed(
+            f"The network is fed {levels} different values only, made from images with {raw_levels}.", 0.9, **told
+        )
+    if not x.is_floating_point():
+        return passed("Inputs are whole numbers, for the model to scale.", **told)
+    standard = (x.float() - x.float().mean()) / x.float().std()
+    usual = _signal(subject, standard.to(x))
+    if not usual:
+        return passed("The network's first outputs do not depend on its inputs: nothing to compare.", **told)
+    given = _signal(subject, x)
+    # What is too weak is so for the first layer, though a later one may normalise; what is too strong runs through.
+    share = given[0] / usual[0] if given and given[0] < WEAK * usual[0] else given[-1] / usual[-1] if given else 0.0
+    told["signal"] = share
+    said = f"Inputs of mean {told['mean']:.3g} and deviation {told['deviation']:.3g} give {share:.3g} times the signal"
+    if WEAK < share < STRONG:
+        return passed(f"{said} that standardised ones give.", **told)
+    return NOT_SCALED.failed(f"{said} in the network that standardised ones give.", **told)
+
+
+def _signal(subject: Subject, x: torch.Tensor) -> list[float]:
+    """The deviations over images of what layers with weights give, from the first to the last that varies at all."""
+    model = subject.model().eval()
+    # A net that normalises by the batch does so in train mode; dropout would only add noise.
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.train()
+    varied: list[float] = []
+
+    def look(layer: nn.Module, inputs: object, outputs: object) -> None:
+        if isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and len(outputs) == len(x):
+            deviation = float(outputs.detach().float().flatten(1).std(0).mean())
+            varied.extend([deviation] if deviation > 0 else [])
+
+    hooks = [each.register_forward_hook(look) for each in model.modules() if _has_weights(each)]
+    with torch.no_grad(), contextlib.ExitStack() as after:
+        for hook in hooks:
+            after.callback(hook.remove)
+        subject.outputs(model, x)
+    return varied
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    return any(each.ndim > 1 for each in layer.parameters(recurse=False))

@@ -1,0 +1,272 @@
+"""Do the labels belong to the images? A reference learner finds out, split by split and from one to the other."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
+from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Subject
+
+FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt
+NOTHING = 3.0  # so few that chance alone may have given them
+ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
+PER_CLASS = 10
+RARE = 0.02  # share of right labels that the learner contradicts most
+NOISE = 0.25  # share of wrong labels; up to a fifth is common in data labelled by many hands, and training stands it
+CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
+TOLD = 0.4  # share of a target's variance
+SURE = 5.0  # deviations of a difference of two shares
+MOST_CLASSES = 200
+
+UNRELATED = Cause(
+    "labels-unrelated",
+    "The labels have nothing to do with their images: images and labels were ordered or shuffled apart.",
+    "Shuffle, sort and split images and labels by the same indices; look at a batch with its labels.",
+    1.0,
+)
+PARTLY = Cause(
+    "labels-partly-wrong",
+    "A large part of the labels do not belong to their images.",
+    "Look at samples whose label the others contradict; find the part of the data where labels and images went apart.",
+    0.7,
+)
+NUMBERED = Cause(
+    "validation-classes-differ",
+    "The same class has one number in training and another in validation, as from two class lists that were made "
+    "folder by folder.",
+    "Make the list of classes once, from the training data, and number both splits by it.",
+    0.9,
+)
+
+
+@check(family="data", stage=1, cost=5, causes=[UNRELATED, PARTLY, NUMBERED, CHANGED])
+def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
+    """What a reference learner learns from most images of a split holds for the others of it, and what it learns from
+    the training split holds for validation under the same class numbers."""
+    both = subject.once(lessons)
+    if not both.usable:
+        yield skipped("All images are the same, or some are no finite numbers.")
+        return
+    found = False
+    for each in (*_unrelated(subject, both), *_numbered(both), *_partly(subject, both), *_ambiguous(subject, both)):
+        found = True
+        yield each
+        if each.cause == UNRELATED.id or each.cause == NUMBERED.id:
+            return
+    if not found:
+        strength = f"{both.train.strength:.0f} deviations above what shuffled labels give"
+        yield passed(f"The labels of held-out images can be learnt: {strength} in training.")
+
+
+def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
+    for name, split, other in (("training", both.train, both.val), ("validation", both.val, both.train)):
+        if not _enough(split) or split.strength > NOTHING or split.strength_from(other) > NOTHING:
+            continue
+        told = {"deviations": split.strength, "other_split": other.strength, "samples": len(split.images)}
+        said = f"Nothing can be learnt about held-out images of the {name} split"
+        if other.strength > FOUND:
+            flipped = name == "training" and _augmented(subject)
+            yield (CHANGED if flipped else UNRELATED).failed(
+                f"{said} ({split.strength:.1f} deviations above shuffled labels), much in the other split "
+                f"({other.strength:.1f}).",
+                **told,
+            )
+        elif name == "training" and _enough(other) and other.strength < NOTHING and _structured(split):
+            yield UNRELATED.failed(
+                f"{said} nor of the other: labels do no better than shuffled ones ({split.strength:.1f} and "
+                f"{other.strength:.1f} deviations).",
+                **told,
+            )
+
+
+def _enough(split: Lesson) -> bool:
+    classes = 1 if split.labels is None else len(split.labels.unique())
+    return len(split.images) >= max(ENOUGH, PER_CLASS * classes) and (split.labels is None or classes > 1)
+
+
+def _structured(split: Lesson) -> bool:
+    """Whether neighbouring pixels are alike, as in pictures and not in noise."""
+    images = split.images - split.images.mean(0)
+    if min(images.shape[2:]) < 4:
+        return False
+    return float((images[..., 1:] * images[..., :-1]).mean() / images.square().mean().clamp_min(1e-12)) > 0.2
+
+
+def _numbered(both: Lessons) -> Iterator[Result]:
+    """Another numbering of the classes under which the splits agree much better."""
+    if both.train.labels is None or both.val.labels is None or both.train.targets.shape[1] > MOST_CLASSES:
+        return
+    if min(both.train.strength, both.val.strength) < FOUND:
+        return
+    classes = max(both.train.targets.shape[1], both.val.targets.shape[1])
+    told = [
+        _confusion(both.val.labels, both.train.learner.predict(both.val.images), classes),
+        _confusion(both.train.labels, both.val.learner.predict(both.train.images), classes).T,
+    ]
+    together = told[0] + told[1]
+    rows, columns = linear_sum_assignment(-together.numpy())
+    within = _confusion(both.train.labels, both.train.learner.held_out, classes)
+    moved = [
+        (int(given), int(said))
+        for given, said in zip(rows, columns, strict=True)
+        if given != said and all(_rather(each, given, said, within) for each in told[:1])
+    ]
+    if len(moved) < 1:
+        return
+    total = float(together.sum())
+    as_given, renamed = float(together.diagonal().sum()) / total, float(together[rows, columns].sum()) / total
+    if (renamed - as_given) * math.sqrt(total) / math.sqrt(max(renamed * (1 - renamed), 0.01)) < SURE:
+        return
+    pairs = ", ".join(f"{given} is {said} in training" for given, said in moved[:5])
+    yield NUMBERED.failed(
+        f"Validation's class {pairs}{', ...' if len(moved) > 5 else ''}: with other numbers the splits agree on "
+        f"{renamed:.0%} of the samples, as they are on {as_given:.0%}.",
+        table=[{"validation": given, "training": said} for given, said in moved],
+        as_given=as_given,
+        renamed=renamed,
+    )
+
+
+def _rather(confusion: torch.Tensor, given: int, said: int, within: torch.Tensor) -> bool:
+    """Whether samples of class `given` are told to be `said` far more often than themselves and than in training."""
+    count = float(confusion[given].sum())
+    if count < 5:
+        return False
+    as_said, as_given = float(confusion[given, said]) / count, float(confusion[given, given]) / count
+    usual = float(within[given, said] + 1) / float(within[given].sum() + 2)
+    deviation = math.sqrt(max(usual * (1 - usual), 0.01) / count)
+    return as_said > 2 * as_given and as_said - usual > SURE * deviation
+
+
+def _confusion(labels: torch.Tensor, scores: torch.Tensor, classes: int) -> torch.Tensor:
+    """float (classes, classes): rows the labels, columns what is told."""
+    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes).double()
+
+
+def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
+    if both.train.labels is None or both.val.labels is None or min(both.train.strength, both.val.strength) < FOUND:
+        return
+    for name, split, other in (("training", both.train, both.val), ("validation", both.val, both.train)):
+        share, error, where = _wrong_share(split, other)
+        if share - 2 * error <= NOISE:
+            continue
+        told = {"share": share, "error": error}
+        said = f"About {share:.0%} of the {name} labels{where} contradict their images"
+        if name == "training" and _augmented(subject):
+            yield CHANGED.failed(f"{said} as they are after augmentation.", 0.4 + 0.6 * min(1, share), **told)
+        else:
+            yield PARTLY.failed(
+                f"{said}, judged by how what is learnt from them holds for the other split.",
+                0.4 + 0.6 * min(1, share),
+                **told,
+            )
+
+
+def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
+    """Two classes that are told apart in validation but each taken for the other in training, as after flips that
+    leave the label; or a target of which training tells nothing."""
+    if min(both.train.strength, both.val.strength) < FOUND:
+        return
+    said = _taken_for_each_other(both) or _untold(both)
+    if said:
+        cause = CHANGED if _augmented(subject) else PARTLY
+        yield cause.failed(said)
+
+
+def _taken_for_each_other(both: Lessons) -> str:
+    classes = both.train.targets.shape[1]
+    if both.train.labels is None or both.val.labels is None or classes > MOST_CLASSES:
+        return ""
+    train, val, across = (
+        _shares(each.labels, scores, classes)
+        for each, scores in (
+            (both.train, both.train.learner.held_out),
+            (both.val, both.val.learner.held_out),
+            (both.val, both.train.learner.predict(both.val.images)),
+        )
+    )
+    for one in range(classes):
+        for other in range(one):
+            there, on_val = (min(float(each[one, other]), float(each[other, one])) for each in (train, across))
+            apart = max(float(val[one, other]), float(val[other, one]))
+            if there > CONFUSED and on_val > CONFUSED and apart < there / 3:
+                return (
+                    f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
+                    f"more, in validation in {apart:.0%} at most."
+                )
+    return ""
+
+
+def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:
+    """What samples of each class are told to be; nothing of a class with too few of them."""
+    assert labels is not None
+    counts = _confusion(labels, scores, classes)
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total >= 2 * PER_CLASS, counts / total.clamp_min(1), torch.nan)
+
+
+def _untold(both: Lessons) -> str:
+    """For regression: one of the targets."""
+    if both.train.labels is not None or both.train.targets.shape[1] != both.val.targets.shape[1]:
+        return ""
+    across = both.train.learner.predict(both.val.images)
+    for place in range(both.train.targets.shape[1]):
+        one = slice(place, place + 1)
+        train = agreement(both.train.learner.held_out[:, one], both.train.targets[:, one])
+        val = agreement(both.val.learner.held_out[:, one], both.val.targets[:, one])
+        on_val = agreement(across[:, one], both.val.targets[:, one])
+        if val > TOLD and max(train, on_val) < val / 3:
+            return (
+                f"Of target {place} held-out images tell {val:.0%} of the variance in validation, but "
+                f"{max(0, train):.0%} in training."
+            )
+    return ""
+
+
+def _augmented(subject: Subject) -> bool:
+    """Whether it is augmentation that parts labels and images: raw ones belong together, or there are none."""
+    if not changes_from_pass_to_pass(subject):
+        return False
+    raw = subject.raw_train
+    if raw is None or items_change(subject, subject.pipeline.train_loader):
+        return True
+    before, after = lesson(raw, subject.pipeline.num_classes), subject.once(lessons).train
+    return agreement(before.learner.held_out, before.targets) > agreement(after.learner.held_out, after.targets)
+
+
+def _wrong_share(split: Lesson, other: Lesson) -> tuple[float, float, str]:
+    """The share of wrong labels of a split, its standard error and where, if the other split's labels are right.
+
+    A learner of the split is asked about held-out samples of it, and about the other split. By how much less its
+    scores agree with the labels; and by how many labels it contradicts more than all but a few right ones (Northcutt
+    et al. 2021 count those, too), of all classes or of one.
+    """
+    assert split.labels is not None and other.labels is not None
+    scores, clean_scores = split.learner.held_out, split.learner.predict(other.images)
+    agree, wanted = agreement(scores, split.targets), agreement(clean_scores, other.targets)
+    if wanted <= 0 or split.targets.shape[1] != other.targets.shape[1]:
+        return 0.0, 1.0, ""
+    count = min(len(split.images), len(other.images))
+    found = [(1 - agree / wanted, (agree / wanted + 0.1) / math.sqrt(count * max(wanted, 0.01)), "")]
+    margins, bound = split.margins(scores), other.margins(clean_scores).quantile(RARE)
+    contradicted = (margins < bound).double()
+    found.append((*_share(contradicted), ""))
+    if split.targets.shape[1] <= MOST_CLASSES:
+        for each in split.labels.unique().tolist():
+            own = contradicted[split.labels == each]
+            usual = (other.margins(clean_scores)[other.labels == each] < bound).double()
+            if len(own) >= 2 * PER_CLASS and len(usual) >= PER_CLASS:
+                share, error = _share(own)
+                # One class of several must be surer, and is measured by what is usual for it.
+                found.append((share - float(usual.mean()), 2 * error, f" of class {each}"))
+    return max(found, key=lambda each: each[0] - 2 * each[1])
+
+
+def _share(contradicted: torch.Tensor) -> tuple[float, float]:
+    share = (float(contradicted.mean()) - RARE) / (1 - RARE)
+    return share, math.sqrt(max(share * (1 - share), 0.02) / len(contradicted))

@@ -1,0 +1,191 @@
+"""Does every layer take part? Parameters are followed from registration to their first updates."""
+
+import torch
+from torch import nn
+
+from recipe_core.checks.optimisation import random_weights
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
+
+UNREGISTERED = Cause(
+    "layers-unregistered",
+    "Layers take part in the forward pass that are no parameters of the model: no optimizer sees them, no checkpoint "
+    "saves them.",
+    "Keep layers in nn.ModuleList or nn.ModuleDict, tensors in nn.Parameter.",
+    0.7,
+)
+UNUSED = Cause(
+    "layers-unused",
+    "Layers of the model have no influence on its outputs.",
+    "Call them in forward and go on with what they return, or delete them.",
+    0.4,
+)
+CUT_OFF = Cause(
+    "layers-not-trained",
+    "Layers that shape the outputs get no gradient, and stay at their random initial weights.",
+    "Look for detach(), no_grad(), .data, NumPy or requires_grad_(False) on the way from the loss to them.",
+    0.8,
+)
+SAME = Cause(
+    "identical-initial-weights",
+    "All units of a layer start the same and get the same gradient: they stay copies of one.",
+    "Start the weights at random, as PyTorch does by default.",
+    0.8,
+)
+
+
+@check(family="model", stage=2, cost=0.3, causes=[UNREGISTERED])
+def all_layers_are_registered(subject: Subject):
+    """Every tensor that the outputs could be differentiated by is a parameter of the model."""
+    model = subject.model().train()
+    outputs = subject.outputs(model, subject.train.batches[0][0])
+    optimizer = subject.optimizer(model)
+    known = {id(each) for each in model.parameters()}
+    known |= {id(each) for group in optimizer.param_groups for each in group["params"]}
+    strangers = [each for each in _leaves(outputs) if id(each) not in known]
+    if strangers:
+        shapes = ", ".join(str(tuple(each.shape)) for each in strangers[:4])
+        return UNREGISTERED.failed(
+            f"{len(strangers)} trainable tensors take part in the outputs and are no parameters: shapes {shapes}."
+        )
+    return passed("All are.")
+
+
+def _leaves(outputs: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors at the ends of its graph of gradients."""
+    found, seen, wait = {}, set(), [outputs.grad_fn]
+    while wait:
+        node = wait.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        wait += [each for each, _ in node.next_functions]
+    return list(found.values())
+
+
+@check(family="model", stage=2, cost=1, causes=[UNUSED, CUT_OFF])
+def all_layers_are_trained(subject: Subject):
+    """Every layer has an influence on the outputs, and gets a gradient, unless it was frozen on purpose."""
+    run = subject.once(rehearsal)
+    model = subject.model().train()
+    seed_everything(0)
+    loss = subject.loss(model, subject.train.batches[0])
+    if loss.requires_grad:
+        loss.float().mean().backward()
+    layers = _layers(model)
+    still = [name for name, own in layers.items() if own and not any(_has_gradient(each, run, model) for each in own)]
+    if not still:
+        return passed(f"All {len(layers)} layers get gradients.")
+    effect = {name: _has_effect(subject, model, layers[name]) for name in still}
+    unused = [name for name in still if not effect[name] and _trainable(model, layers[name])]
+    cut = [name for name in still if effect[name] and _trainable(model, layers[name])]
+    frozen = [name for name in still if effect[name] and not _trainable(model, layers[name])]
+    results = []
+    if unused:
+        results.append(UNUSED.failed(f"{_named(unused)} no influence on the outputs.", layers=unused))
+    if cut:
+        results.append(CUT_OFF.failed(f"{_named(cut)} an influence on the outputs and no gradient.", layers=cut))
+    results += _frozen(subject, model, layers, frozen)
+    return results or passed(f"{_named(still)} no gradient, on purpose as it seems.")
+
+
+def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], frozen: list[str]):
+    """Frozen on purpose is what comes first or was loaded; not random weights behind layers that train."""
+    order = [name for name in _order(subject, model) if name in layers]
+    first = next((at for at, name in enumerate(order) if name not in frozen and _is_weighty(model, name)), len(order))
+    behind = [name for name in order[first:] if name in frozen and _is_weighty(model, name)]
+    if behind and random_weights(subject, [each for name in behind for each in layers[name]]):
+        yield CUT_OFF.failed(f"{_named(behind)} random initial weights and is frozen, though layers before it train.")
+
+
+def _is_weighty(model: nn.Module, name: str) -> bool:
+    """Has weights of two or more dimensions: norms are often frozen on their own."""
+    return any(each.ndim > 1 for each in model.get_submodule(name).parameters(recurse=False))
+
+
+def _layers(model: nn.Module) -> dict[str, list[str]]:
+    """Layer -> its own parameters' names."""
+    found = {}
+    for name, layer in model.named_modules():
+        own = [f"{name}.{each}" if name else each for each, _ in layer.named_parameters(recurse=False)]
+        if own and name:
+            found[name] = own
+    return found
+
+
+def _has_gradient(name: str, run, model: nn.Module) -> bool:
+    given = dict(model.named_parameters()).get(name)
+    return given is None or given.grad is not None or name in run.touched
+
+
+def _trainable(model: nn.Module, names: list[str]) -> bool:
+    return any(dict(model.named_parameters())[name].requires_grad for name in names)
+
+
+@torch.no_grad()
+def _has_effect(subject: Subject, model: nn.Module, names: list[str]) -> bool:
+    """Whether other values of these parameters change the outputs."""
+    twin, x = subject.copy(model).eval(), subject.train.batches[0][0][:16]
+    for each in twin.parameters():  # nothing that hides behind a layer that starts at zero
+        each.add_(torch.randn_like(each) * 0.05)
+    seed_everything(0)
+    plain = subject.outputs(twin, x).clone()
+    own = dict(twin.named_parameters())
+    for _ in range(3):
+        for name in names:
+            own[name].add_(torch.randn_like(own[name]) + 0.5)
+        seed_everything(0)
+        if not torch.equal(subject.outputs(twin, x), plain):
+            return True
+    return False
+
+
+def _order(subject: Subject, model: nn.Module) -> list[str]:
+    """The layers in the order in which they are called."""
+    called: list[str] = []
+    handles = [
+        layer.register_forward_pre_hook(lambda _, __, name=name: called.append(name))
+        for name, layer in model.named_modules()
+    ]
+    with torch.no_grad():
+        subject.outputs(model, subject.train.batches[0][0][:4])
+    for handle in handles:
+        handle.remove()
+    return list(dict.fromkeys(called))
+
+
+def _named(layers: list[str]) -> str:
+    return f"Layer {layers[0]} has" if len(layers) == 1 else f"{len(layers)} layers ({', '.join(layers[:4])}) have"
+
+
+@check(family="model", stage=2, cost=0.5, causes=[SAME])
+def units_differ_from_each_other(subject: Subject):
+    """The units of a layer differ, at the start or after a few steps of training."""
+    run = subject.once(rehearsal)
+    if not any(run.moved.values()):
+        return skipped("No weight moves.")
+    same, layers = [], 0
+    for name, layer in run.model.named_modules():
+        weight = getattr(layer, "weight", None)
+        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or not isinstance(weight, nn.Parameter):
+            continue
+        if len(weight) < 2 or not weight.requires_grad or f"{name}.weight" not in run.before:
+            continue
+        layers += 1
+        before, after = run.before[f"{name}.weight"], weight.detach()
+        # To start at zero is usual for layers whose units then part; to start as copies of something else is not.
+        if _rows_are_equal(before) and (_rows_are_equal(after) or bool(before.any())):
+            same.append(name)
+    if same:
+        return SAME.failed(f"{_named(same)} units that start as copies of one.", layers=same)
+    return passed(f"The units of all {layers} layers differ.")
+
+
+def _rows_are_equal(weight: torch.Tensor) -> bool:
+    rows = weight.flatten(1)
+    return bool((rows - rows[:1]).abs().max() <= 1e-4 * max(float(rows.abs().max()), 1e-30))

@@ -1,0 +1,100 @@
+"""Are validation images in the training data, or copies of them that were changed a little?"""
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.learner import as_images
+from recipe_core.checks.probe import marks
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+
+MOST = 20_000  # training images
+SIDE = 12  # px that are compared
+NEIGHBOURS = 20  # the distance to this one is what is usual around an image
+CLOSE = 0.2  # of that usual distance: a copy
+COPIES = 0.03  # share of validation images
+SURE = 5.0  # deviations
+
+LEAK = Cause(
+    "split-leak",
+    "Validation images, or near copies of them, are in the training data: the metrics reward learning by heart.",
+    "Split before augmenting and duplicating; keep all images of a group (person, scene, video) in one split.",
+    0.8,
+)
+
+
+@check(family="data", stage=1, cost=2, causes=[LEAK])
+def validation_images_are_new(subject: Subject) -> Result:
+    """No validation image is in the training data, and none is much nearer to a training image than training images are
+    to each other."""
+    train = subject.train if subject.train.complete else subject.draw(subject.pipeline.train_loader, MOST)
+    pairs = [(train, subject.val)]
+    if subject.raw_train is not None and subject.raw_val is not None:
+        pairs.append((subject.raw_train, subject.raw_val))
+    for seen, new in pairs:
+        if seen.x.shape[1:] != new.x.shape[1:] or not _has_detail(new.x):
+            continue
+        found = _exact(seen, new) or _near(seen, new)
+        if found:
+            return found
+    if not _has_detail(subject.val.x):
+        return skipped("The images have too little detail to tell copies from others.")
+    return passed(f"None of {len(subject.val.x)} validation images is a copy of one of {len(train.x)} training images.")
+
+
+def _has_detail(x: torch.Tensor) -> bool:
+    rows = x.float().flatten(1)
+    return rows.shape[1] >= 16 and float((rows.std(1) > 0).double().mean()) > 0.5
+
+
+def _exact(seen: Sample, new: Sample) -> Result | None:
+    known = set(marks(seen.x))
+    plain = new.x.float().flatten(1).std(1) > 0
+    twins = sum(mark in known for mark, is_plain in zip(marks(new.x), plain.tolist(), strict=True) if is_plain)
+    if twins < max(2, 0.005 * len(new.x)):
+        return None
+    return LEAK.failed(
+        f"{twins} of {len(new.x)} validation images are in the training data, number for number.",
+        copies=twins,
+        of=len(new.x),
+    )
+
+
+def _near(seen: Sample, new: Sample) -> Result | None:
+    if min(len(seen.x), len(new.x)) < 2 * NEIGHBOURS:
+        return None
+    known, asked = _described(seen.x), _described(new.x)
+    within = _closeness(known[:2000], known, itself=True)
+    across = _closeness(asked, known, itself=False)
+    usual, share = float((within < CLOSE).double().mean()), float((across < CLOSE).double().mean())
+    spread = (max(usual, 1 / len(within)) / len(across)) ** 0.5
+    if share < COPIES or share - usual < SURE * spread or share < 2 * usual:
+        return None
+    return LEAK.failed(
+        f"{share:.0%} of {len(new.x)} validation images are far nearer to a training image than is usual; of training "
+        f"images to others {usual:.1%} are.",
+        share=share,
+        usual=usual,
+    )
+
+
+def _described(x: torch.Tensor) -> torch.Tensor:
+    """(n, numbers) of length 1: the picture in small, whatever its brightness and contrast."""
+    images = as_images(x)
+    small = F.adaptive_avg_pool2d(images, (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))).flatten(1)
+    return F.normalize(small - small.mean(1, keepdim=True), dim=1)
+
+
+def _closeness(asked: torch.Tensor, known: torch.Tensor, itself: bool) -> torch.Tensor:
+    """(n,) distance to the nearest as a share of the distance to the 20th."""
+    found = []
+    for start in range(0, len(asked), 500):
+        part = asked[start : start + 500]
+        similar = part @ known.T
+        if itself:
+            similar[torch.arange(len(part)), torch.arange(start, start + len(part))] = -1
+        best = similar.topk(NEIGHBOURS, dim=1).values
+        distances = (2 - 2 * best).clamp_min(0).sqrt()
+        found.append(distances[:, 0] / distances[:, -1].clamp_min(1e-6))
+    return torch.cat(found)

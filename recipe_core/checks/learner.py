@@ -1,0 +1,123 @@
+"""A reference learner: what can be learnt from images at all, without any part of the pipeline's model.
+
+    learner = Learner(x, targets)
+    learner.held_out            # predictions for its own images, each by a learner that did not see it
+    learner.predict(other_x)
+
+Kernel ridge regression on pooled pixels and pooled responses to random patches (Coates & Ng 2012): it has a closed
+form, and so has leaving one sample out.
+"""
+
+import functools
+
+import torch
+from torch.nn import functional as F
+
+MOST_SIDE = 32  # px; larger images are averaged down
+FILTERS = 64
+CHUNK = 64  # images: what the filters give for so many fits into a cache
+DECAYS = (1e-3, 1e-2, 1e-1, 1.0)  # of the ridge; the one that predicts held-out samples best is taken
+
+
+def as_images(x: torch.Tensor) -> torch.Tensor:
+    """float32 (n, channels, height, width) of what a network is fed; rows of numbers become (n, numbers, 1, 1)."""
+    x = x.float()
+    if x.ndim == 4 and x.shape[1] > 4 >= x.shape[3]:
+        x = x.permute(0, 3, 1, 2)
+    elif x.ndim == 3:
+        x = x[:, None]
+    elif x.ndim != 4:
+        x = x.reshape(len(x), -1, 1, 1)
+    sides = min(x.shape[2], MOST_SIDE), min(x.shape[3], MOST_SIDE)
+    return x if sides == x.shape[2:] else F.adaptive_avg_pool2d(x, sides)
+
+
+class Features:
+    """(n, channels, height, width) to (n, features), by what the given images are like."""
+
+    def __init__(self, images: torch.Tensor):
+        channels, height, width = images.shape[1:]
+        self._mean = images.mean((0, 2, 3), keepdim=True)
+        self._std = images.std((0, 2, 3), keepdim=True).clamp_min(1e-8)
+        self._patch = 5 if min(height, width) >= 16 else 3 if min(height, width) >= 6 else 0
+        if self._patch:
+            self._filters, self._bias = self._made_filters((images - self._mean) / self._std)
+        raw = self._raw(images)
+        self._centre, self._scale = raw.mean(0), raw.std(0).clamp_min(1e-6)
+        pixels = min(8, height) * min(8, width) * channels
+        # Pixels and patches weigh the same, however many numbers each has.
+        self._scale[:pixels] *= pixels**0.5
+        self._scale[pixels:] *= max(1, raw.shape[1] - pixels) ** 0.5
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return (self._raw(images) - self._centre) / self._scale
+
+    def _raw(self, images: torch.Tensor) -> torch.Tensor:
+        images = (images - self._mean) / self._std
+        height, width = images.shape[2:]
+        parts = [F.adaptive_avg_pool2d(images, (min(8, height), min(8, width))).flatten(1)]
+        if self._patch:
+            parts.append(torch.cat([self._responses(each) for each in images.split(CHUNK)]))
+        return torch.cat(parts, 1)
+
+    def _responses(self, images: torch.Tensor) -> torch.Tensor:
+        """How much of each filter, and of its opposite, there is in each ninth of the picture."""
+        found = F.conv2d(images, self._filters, -self._bias, stride=1 if images.shape[3] < 24 else 2)
+        mean = F.adaptive_avg_pool2d(found, 3).flatten(1)
+        positive = F.adaptive_avg_pool2d(found.relu_(), 3).flatten(1)
+        return torch.cat([positive, positive - mean], 1)
+
+    def _made_filters(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random patches, whitened; the bias takes the mean patch away."""
+        size, channels = self._patch, images.shape[1]
+        chance = torch.Generator().manual_seed(0)
+        rows = torch.randperm(len(images), generator=chance)[:300]
+        patches = F.unfold(images[rows], size).transpose(1, 2).reshape(-1, channels * size * size)
+        patches = patches[torch.randperm(len(patches), generator=chance)[:5000]]
+        mean = patches.mean(0)
+        values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T).reshape(len(mean), len(mean)))
+        whiten = vectors @ torch.diag((values.clamp_min(0) + 0.1).rsqrt()) @ vectors.T
+        chosen = (patches[:FILTERS] - mean) @ whiten
+        filters = F.normalize(chosen, dim=1) @ whiten
+        return filters.reshape(-1, channels, size, size), filters @ mean
+
+
+class Learner:
+    """Learns targets (n, outputs) from images (n, channels, height, width)."""
+
+    def __init__(self, images: torch.Tensor, targets: torch.Tensor):
+        self.features = Features(images)
+        self._seen = self.features(images).double()
+        self.targets = targets.double()
+        distances = torch.cdist(self._seen, self._seen).square()
+        self._width = distances.flatten()[:: max(1, distances.numel() // 100_000)].median().clamp_min(1e-12)
+        self._values, self._vectors = torch.linalg.eigh(torch.exp(-distances / self._width))
+        self.decay = min(DECAYS, key=lambda decay: float((self._leave_one_out(decay) - self.targets).square().sum()))
+        shrunk = self._vectors @ ((self._vectors.T @ self._centred) / (self._values + self.decay)[:, None])
+        self._weights = shrunk
+
+    @functools.cached_property
+    def held_out(self) -> torch.Tensor:
+        """(n, outputs): for each image what a learner says that saw all others."""
+        return self._leave_one_out(self.decay)
+
+    def held_out_if(self, targets: torch.Tensor) -> torch.Tensor:
+        """The same had the targets been these, e.g. shuffled ones: what chance alone gives."""
+        return self._leave_one_out(self.decay, targets.double())
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, outputs) for images it has not seen."""
+        kernel = torch.exp(-torch.cdist(self.features(images).double(), self._seen).square() / self._width)
+        return kernel @ self._weights + self.targets.mean(0)
+
+    @property
+    def _centred(self) -> torch.Tensor:
+        return self.targets - self.targets.mean(0)
+
+    def _leave_one_out(self, decay: float, targets: torch.Tensor | None = None) -> torch.Tensor:
+        targets = self.targets if targets is None else targets
+        centred = targets - targets.mean(0)
+        shrink = self._values.clamp_min(0) / (self._values.clamp_min(0) + decay)
+        fitted = self._vectors @ (shrink[:, None] * (self._vectors.T @ centred))
+        leverage = (self._vectors.square() @ shrink).clamp_max(1 - 1e-6)[:, None]
+        return targets - (centred - fitted) / (1 - leverage)

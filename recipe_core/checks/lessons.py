@@ -1,0 +1,110 @@
+"""What the reference learner learns from each split, and how well that holds on the other; made once per audit."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.learner import Learner, as_images
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import labels_of
+
+MOST = 1000  # samples of a split: a learner of so many takes two seconds
+NULLS = 20  # shufflings: enough for a mean and a deviation
+
+
+@dataclass
+class Lesson:
+    """A split and a learner of it.
+
+    Attributes:
+        images: float32 (n, channels, height, width), averaged down.
+        labels: int64 (n,); None for regression.
+        targets: float (n, outputs): one-hot rows of the labels, or the targets in units of their deviation.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor | None
+    targets: torch.Tensor
+
+    def first(self, count: int) -> Lesson:
+        """Of so many of its samples."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Lesson(self.images[:count], labels, self.targets[:count])
+
+    @functools.cached_property
+    def learner(self) -> Learner:
+        return Learner(self.images, self.targets)
+
+    @functools.cached_property
+    def strength(self) -> float:
+        """How far what is learnt about held-out samples lies above what shuffled targets give, in deviations."""
+        null = [agreement(self.learner.held_out_if(each), each) for each in self._shuffled()]
+        return _deviations(agreement(self.learner.held_out, self.targets), null)
+
+    def strength_from(self, other: Lesson) -> float:
+        """The same of what is learnt from the other split."""
+        if other.targets.shape[1] != self.targets.shape[1]:
+            return 0.0
+        scores = other.learner.predict(self.images)
+        return _deviations(agreement(scores, self.targets), [agreement(scores, each) for each in self._shuffled()])
+
+    def _shuffled(self) -> list[torch.Tensor]:
+        chance = torch.Generator().manual_seed(0)
+        return [self.targets[torch.randperm(len(self.targets), generator=chance)] for _ in range(NULLS)]
+
+    def margins(self, scores: torch.Tensor) -> torch.Tensor:
+        """(n,) score of the sample's own label less the best of the others."""
+        assert self.labels is not None
+        own = scores.gather(1, self.labels[:, None])[:, 0]
+        return own - scores.scatter(1, self.labels[:, None], -torch.inf).max(1).values
+
+    @property
+    def usable(self) -> bool:
+        """Whether there are finite images that are not all the same."""
+        finite = bool(torch.isfinite(self.images).all() and torch.isfinite(self.targets).all())
+        return finite and len(self.images) >= 20 and not bool((self.images == self.images[:1]).all())
+
+
+@dataclass
+class Lessons:
+    train: Lesson
+    val: Lesson
+
+    @property
+    def usable(self) -> bool:
+        """Whether something can be learnt from both, and asked about the other."""
+        alike = self.train.images.shape[1:] == self.val.images.shape[1:]
+        return alike and self.train.usable and self.val.usable
+
+
+def _deviations(value: float, null: list[float]) -> float:
+    """How far a value lies above those that chance gives."""
+    usual = torch.tensor(null)
+    return float((value - usual.mean()) / usual.std().clamp_min(1e-9))
+
+
+def agreement(scores: torch.Tensor, targets: torch.Tensor) -> float:
+    """Covariance of scores and targets, as a share of the targets' variance: 1 where all is known, 0 where nothing."""
+    centred = targets - targets.mean(0)
+    return float((scores * centred).sum() / centred.square().sum().clamp_min(1e-12))
+
+
+def lessons(subject: Subject) -> Lessons:
+    """Of both splits, as the network sees them."""
+    classes = subject.pipeline.num_classes
+    return Lessons(lesson(subject.train, classes), lesson(subject.val, classes))
+
+
+def lesson(sample: Sample, classes: int) -> Lesson:
+    """Of a part of a sample that is spread over it."""
+    count = len(sample.x)
+    rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
+    images, labels = as_images(sample.x[rows]), labels_of(sample.y[rows], classes)
+    if labels is not None:
+        return Lesson(images, labels, F.one_hot(labels, max(classes, int(labels.max()) + 1)).float())
+    targets = sample.y[rows].reshape(len(rows), -1).float()
+    return Lesson(images, None, (targets - targets.mean(0)) / targets.std(0).clamp_min(1e-9))

@@ -1,0 +1,220 @@
+"""Is the loss of `evaluate` right? The model's outputs are replaced by some whose loss is known for any average."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.metrics import MISMATCHED, PART, SUMMED, WRONG, ragged
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import answers, as_outputs, labels_of
+
+ROUNDING = 2e-3  # relative
+NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
+LOSSES = (
+    F.cross_entropy,
+    F.nll_loss,
+    F.binary_cross_entropy_with_logits,
+    F.binary_cross_entropy,
+    F.mse_loss,
+    F.l1_loss,
+)
+
+STATE = Cause(
+    "evaluation-keeps-state",
+    "evaluate gives another result when it is called again on the same samples and outputs: it carries something over "
+    "from call to call.",
+    "Reset metrics and sums at the start of each evaluation.",
+    0.6,
+)
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[STATE])
+def evaluation_repeats_itself(subject: Subject):
+    """Evaluating the same outputs for the same samples again, with others in between, gives the same metrics."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    model = subject.model()
+    first, _, again = (evaluate(subject, model, _varied(subject, seed), [subject.val]).metrics for seed in (0, 1, 0))
+    other = {name for name in first if not _near(again.get(name, math.nan), first[name])}
+    other = {name for name in other if not (math.isnan(first[name]) and math.isnan(again.get(name, math.nan)))}
+    if other:
+        name = min(other)
+        return STATE.failed(
+            f"{name} is {first[name]:.4g} at the first call and {again.get(name, math.nan):.4g} at a later one, "
+            "for the same samples and outputs.",
+            first=first,
+            again=again,
+        )
+    return passed("The same each time.", metrics=first)
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[MISMATCHED, WRONG])
+def right_outputs_have_the_least_loss(subject: Subject):
+    """The loss that evaluate returns for outputs that are right is less than for outputs that are wrong, and in
+    regression next to nothing."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
+    if not (math.isfinite(right) and math.isfinite(wrong)):
+        return skipped("evaluate returns no finite loss for these outputs.")
+    told = {"right": right, "wrong": wrong}
+    said = f"The loss is {right:.4g} for outputs that are right and {wrong:.4g} for others"
+    if right < (wrong if subject.pipeline.num_classes else NEXT_TO_NOTHING * wrong):
+        return passed(f"{said}.", **told)
+    target = subject.val.y[:1]
+    alike = [Sample([(x, target.expand_as(y).clone().to(y)) for x, y in subject.val.batches], True, 0.0)]
+    right, wrong = (_loss(subject, _said(subject, by), alike) for by in (0, 1))
+    if right < NEXT_TO_NOTHING * wrong:
+        return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
+    return WRONG.failed(f"{said}.", **told)
+
+
+def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list[Sample]) -> float:
+    trial = evaluate(subject, subject.model(), said, passes)
+    return trial.metrics.get("loss", math.nan) if trial.given else math.nan
+
+
+def _said(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
+    """Outputs that are the targets, or off by one class or one deviation."""
+
+    def answer(sample: Sample) -> torch.Tensor:
+        like = subject.once(own_outputs)
+        labels = labels_of(sample.y, subject.pipeline.num_classes)
+        if labels is not None:
+            return answers((labels + by) % subject.pipeline.num_classes, like)
+        y = sample.y.float()
+        return (y + by * float(subject.val.y.float().std())).reshape(len(y), *like.shape[1:])
+
+    return answer
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[SUMMED, PART, MISMATCHED, WRONG])
+def loss_of_known_outputs_is_right(subject: Subject):
+    """The loss that evaluate returns is the mean over all samples of the pipeline's loss, or of a usual one, for
+    outputs that differ from batch to batch."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    trial = evaluate(subject, subject.model(), _varied(subject))
+    if not trial.given:
+        return skipped("evaluate takes its data from elsewhere than the loader that it is given.")
+    loss = trial.metrics.get("loss", math.nan)
+    if not math.isfinite(loss):
+        return skipped("evaluate returns no finite loss for these outputs.")
+    known = list(_losses(subject))
+    if not known:
+        return skipped("The loss of these outputs could not be computed another way.")
+    if any(_near(loss, value) for each in known for value in _right(each, subject.val.sizes)):
+        return passed(f"The loss is {loss:.4g}, as it should be.", loss=loss)
+    if _near(loss, _twice_softmax(subject)):
+        return SUMMED.failed(
+            f"The loss is {loss:.4g}, that of probabilities taken for logits: softmax is applied twice."
+        )
+    for each in known:
+        found = _explained(subject.val, loss, each)
+        if found:
+            return found
+    twice = _loss_of_all_twice(subject)
+    if math.isfinite(twice) and not _near(twice, loss):
+        return SUMMED.failed(
+            f"The loss is {loss:.4g}, and {twice:.4g} when each batch comes twice: it is no mean.",
+            loss=loss,
+            twice=twice,
+        )
+    return passed(f"The loss is {loss:.4g}, another one than the training loss; that may be on purpose.", loss=loss)
+
+
+class _Known:
+    """A loss of the outputs, on all samples at once and batch by batch."""
+
+    def __init__(self, whole: float, batches: list[float]):
+        self.whole = whole
+        self.batches = batches
+
+
+def _varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
+    """Random outputs, twice as far from zero in the last batch as in the first."""
+
+    def answer(sample: Sample) -> torch.Tensor:
+        like = subject.once(own_outputs)
+        chance = torch.Generator().manual_seed(seed)
+        scale = torch.cat([torch.full((size,), 1.0 + at / len(sample.sizes)) for at, size in enumerate(sample.sizes)])
+        noise = torch.randn(len(sample), *like.shape[1:], generator=chance) * scale.view(-1, *[1] * (like.ndim - 1))
+        if not subject.pipeline.num_classes:
+            y = sample.y.float()
+            return (y + noise.reshape(y.shape) * y.std()).reshape(noise.shape) if y.numel() == noise.numel() else noise
+        return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else _one_output(noise, like)
+
+    return answer
+
+
+def _one_output(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    shares = bool((like >= 0).all() and (like <= 1).all())
+    return noise.sigmoid() if shares else noise
+
+
+def _losses(subject: Subject) -> Iterator[_Known]:
+    """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
+    outputs, sample = _varied(subject)(subject.val), subject.val
+    labels = labels_of(sample.y, subject.pipeline.num_classes)
+    for loss in (subject.pipeline.loss_fn, *LOSSES):
+        for targets in [sample.y, *([] if labels is None or labels.shape == sample.y.shape else [labels])]:
+            with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
+                parts = list(zip(outputs.split(sample.sizes), targets.split(sample.sizes), strict=True))
+                values = [float(loss(*_to(subject, part))) for part in parts]
+                yield _Known(float(loss(*_to(subject, (outputs, targets)))), values)
+
+
+def _loss_of_all_twice(subject: Subject) -> float:
+    """The loss where the loader gives all batches a second time: a mean stays what it is."""
+    outputs, sample = _varied(subject)(subject.val), subject.val
+    doubled = Sample(sample.batches * 2, False, 0.0)
+    return _loss(subject, lambda given: outputs.repeat(2, *[1] * (outputs.ndim - 1)), [doubled])
+
+
+def _twice_softmax(subject: Subject) -> float:
+    """The cross-entropy of outputs to which softmax was applied before."""
+    outputs, labels = _varied(subject)(subject.val), labels_of(subject.val.y, subject.pipeline.num_classes)
+    if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return math.nan
+    return float(F.cross_entropy(outputs.softmax(1), labels))
+
+
+def _to(subject: Subject, parts):
+    return [part.to(subject.device) for part in parts]
+
+
+def _right(known: _Known, sizes: list[int]) -> list[float]:
+    mean = sum(value * size for value, size in zip(known.batches, sizes, strict=True)) / sum(sizes)
+    return [known.whole, mean, math.sqrt(max(0.0, known.whole))]
+
+
+def _explained(sample: Sample, loss: float, known: _Known):
+    """What was done with the losses of the batches to get this value."""
+    count, total = len(sample.sizes), len(sample)
+    mean = sum(value * size for value, size in zip(known.batches, sample.sizes, strict=True)) / total
+    said = f"For outputs whose mean loss is {mean:.4g} evaluate returns {loss:.4g}"
+    if _near(loss, sum(known.batches) / count):
+        return ragged(sample, f"{said}, the mean over batches of unequal size.")
+    sums = {
+        "the sum over batches": sum(known.batches),
+        "the sum over samples": mean * total,
+        "the sum over batches divided by the number of samples": sum(known.batches) / total,
+        "the sum over samples divided by the number of batches": mean * total / count,
+        "the mean divided by the size of a batch": mean / sample.sizes[0],
+    }
+    for name, value in sums.items():
+        if _near(loss, value):
+            return SUMMED.failed(f"{said}, {name}.", expected=mean, loss=loss)
+    if count > 1 and any(_near(loss, known.batches[at]) for at in (0, -1)):
+        return PART.failed(f"{said}, the loss of a single batch.", expected=mean, loss=loss)
+    return None
+
+
+def _near(value: float, wanted: float) -> bool:
+    return math.isfinite(wanted) and abs(value - wanted) <= ROUNDING * max(1e-6, abs(wanted))

@@ -1,0 +1,172 @@
+"""Are the metrics of `evaluate` right? The model's outputs are replaced by answers whose metrics are known."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import answers, labels_of
+
+ROUNDING = 2e-3  # of a metric: float32 sums, metrics rounded to three places
+HARMLESS = 0.002  # share of all weight that a batch has too much or too little
+
+RAGGED = Cause(
+    "ragged-average",
+    "The metric is averaged over batches although the last one is smaller: its samples count too much.",
+    "Sum over samples and divide by their number at the end.",
+    0.3,
+)
+SUMMED = Cause(
+    "metric-scale",
+    "evaluate returns a sum, or divides by the wrong number: the metric depends on how many samples or batches there "
+    "are and cannot be compared with the training loss or between datasets.",
+    "Sum over samples and divide by the number of samples.",
+    0.4,
+)
+PART = Cause(
+    "evaluates-part",
+    "The metrics are those of a single batch: the others are never looked at, or overwritten.",
+    "Add up over all batches; look for a return or break inside the loop of evaluate.",
+    0.6,
+)
+MISMATCHED = Cause(
+    "metric-shuffled-labels",
+    "Predictions are compared with labels of other samples.",
+    "Collect outputs and labels in the same loop over the loader.",
+    0.8,
+)
+WRONG = Cause(
+    "metric-wrong",
+    "The metric is wrong for answers whose metric is known.",
+    "Try evaluate on a model whose answers are all right, all wrong, and half of each.",
+    0.7,
+)
+
+Answers = Callable[[Sample], torch.Tensor]
+
+
+@check(family="evaluation", stage=2, cost=1.5, causes=[MISMATCHED, RAGGED, PART, SUMMED, WRONG])
+def accuracy_of_known_answers_is_right(subject: Subject):
+    """A model whose answers are all right has accuracy 1, one whose answers are all wrong has 0, and one that is right
+    for some of the samples has the share of those."""
+    classes = subject.pipeline.num_classes
+    if not classes or labels_of(subject.val.y, classes) is None:
+        return skipped("There are no classes to be right about.")
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    trials = {kind: evaluate(subject, subject.model(), _right(subject, which)) for kind, which in KINDS.items()}
+    names = [name for name in trials["all right"].metrics if is_accuracy(name)]
+    if not all(trial.given for trial in trials.values()):
+        return skipped("evaluate takes its data from elsewhere than the loader that it is given.")
+    if not names:
+        return skipped("evaluate returns no accuracy.")
+    table = [{"answers": kind, **{name: trial.metrics.get(name) for name in names}} for kind, trial in trials.items()]
+    values = {name: [trial.metrics.get(name, math.nan) for trial in trials.values()] for name in names}
+    found = [_judged(subject, name, *values[name]) for name in names]
+    wrong = [replace(each, evidence={**each.evidence, "table": table}) for each in found if each]
+    return wrong or passed(
+        "The accuracy is as it should be for answers all right, all wrong and partly right.", table=table
+    )
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a metric means the share of right answers; its key is its author's word on that."""
+    low = name.lower()
+    return "acc" in low and not any(word in low for word in ("balanced", "macro", "class", "top", "loss"))
+
+
+def _all(sample: Sample) -> torch.Tensor:
+    return torch.ones(len(sample), dtype=torch.bool)
+
+
+def _none(sample: Sample) -> torch.Tensor:
+    return ~_all(sample)
+
+
+def _some(sample: Sample) -> torch.Tensor:
+    """Another share in each batch, 0.9 in the first and none in the last: no wrong average hits the right one."""
+    chance = torch.Generator().manual_seed(1)
+    shares = torch.linspace(0.9, 0.0, len(sample.sizes)) if len(sample.sizes) > 1 else [0.6]
+    each = zip(sample.sizes, shares, strict=True)
+    return torch.cat([torch.rand(size, generator=chance) < share for size, share in each])
+
+
+KINDS: dict[str, Answers] = {"all right": _all, "all wrong": _none, "some right": _some}
+
+
+def _right(subject: Subject, which: Answers) -> Answers:
+    """Answers that are right for some of the samples and say the next class for the others."""
+
+    def answer(sample: Sample) -> torch.Tensor:
+        labels = _labels(subject, sample)
+        said = torch.where(which(sample), labels, (labels + 1) % subject.pipeline.num_classes)
+        return answers(said, subject.once(own_outputs))
+
+    return answer
+
+
+def _labels(subject: Subject, sample: Sample) -> torch.Tensor:
+    labels = labels_of(sample.y, subject.pipeline.num_classes)
+    assert labels is not None
+    return labels
+
+
+def _judged(subject: Subject, name: str, all_right: float, all_wrong: float, some_right: float) -> Result | None:
+    """What is wrong with an accuracy, by its values for the three kinds of answers."""
+    sample = subject.val
+    share = float(_some(sample).float().mean())
+    figures = f"{name} is {all_right:.4g} for answers all right, {all_wrong:.4g} for all wrong"
+    unit = 100 if _near(all_right, 100) else 1
+    if _near(all_right, unit) and _near(all_wrong, 0):
+        if _near(some_right, share * unit):
+            return None
+        said = f"For answers right for {share:.2%} of the samples {name} is {some_right / unit:.2%}"
+        parts = _some(sample).float().split(sample.sizes)
+        means = [float(part.mean()) for part in parts]
+        if _near(some_right / unit, sum(means) / len(means)):
+            return ragged(sample, f"{said}, which is the mean over batches of unequal size.")
+        if any(_near(some_right / unit, means[at]) for at in (0, -1)):
+            return PART.failed(f"{said}, which is the share of a single batch.")
+        if _near(some_right / unit, _balanced(subject)):
+            return None
+        return WRONG.failed(f"{said}.")
+    if _near(all_wrong, 0) and all_right and _near(some_right / all_right, share):
+        return SUMMED.failed(f"{figures}: it is divided by the wrong number of samples or batches.")
+    if not _near(all_right, unit) and _pairs_wrong_samples(subject, name, all_right):
+        return MISMATCHED.failed(f"{figures}; were all samples of one class, it would be right.")
+    return WRONG.failed(f"{figures}.")
+
+
+def _balanced(subject: Subject) -> float:
+    """The mean over classes of the share of right answers: another thing that is called accuracy."""
+    labels, right = _labels(subject, subject.val), _some(subject.val).float()
+    return float(torch.stack([right[labels == each].mean() for each in labels.unique()]).mean())
+
+
+def _pairs_wrong_samples(subject: Subject, name: str, all_right: float) -> bool:
+    """Whether the accuracy of right answers becomes what it should be where all samples have the same label."""
+    if subject.val.y.ndim != 1 or subject.val.y.is_floating_point():
+        return False
+    batches = [(x, torch.ones_like(y)) for x, y in subject.val.batches]
+    alike = Sample(batches, subject.val.complete, 0.0)
+    healed = evaluate(subject, subject.model(), _right(subject, _all), [alike]).metrics.get(name, math.nan)
+    return _near(healed, 1) or _near(healed, 100)
+
+
+def ragged(sample: Sample, message: str) -> Result:
+    """A mean over batches of unequal size: by how much the weight of a sample is off decides how much it matters."""
+    count, total = len(sample.sizes), len(sample)
+    off = max(abs(1 / count - size / total) for size in sample.sizes)
+    told = {"batches": count, "last_batch": sample.sizes[-1], "batch": sample.sizes[0]}
+    if off < HARMLESS:
+        return passed(f"{message} With {count} batches it hardly matters.", **told)
+    return RAGGED.failed(message, **told)
+
+
+def _near(value: float, wanted: float) -> bool:
+    return abs(value - wanted) <= ROUNDING * max(1.0, abs(wanted))

@@ -1,0 +1,310 @@
+"""Do the model's outputs and the loss function fit each other? The loss is asked about outputs whose worth is known."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.optimisation import CLIPPED, UPHILL
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.checks.targets import answers, as_outputs, labels_of
+
+MOST = 256  # samples that the loss is asked about
+TRIALS = 8  # weights drawn at random, to see which outputs a model can give at all
+CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
+FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
+ODD = 2.5  # times it: worth a look
+WRONG_BY = 10.0  # logits, or three standard deviations of a target
+
+PROBABILITIES = Cause(
+    "probabilities-as-logits",
+    "The loss normalises what is a probability already, or does not normalise what is none: it cannot fall to zero, "
+    "or its gradient fades.",
+    "Give cross_entropy and binary_cross_entropy_with_logits raw scores, and nll_loss log-probabilities.",
+    0.8,
+)
+RESTRICTED = Cause(
+    "outputs-restricted",
+    "The last layer cannot give the outputs that the loss wants: it ends in a ReLU, a tanh or the like.",
+    "End the model with a linear layer.",
+    0.7,
+)
+MISMATCHED = Cause(
+    "outputs-mismatched",
+    "The model has another number of outputs than there are classes; those too many only take probability away.",
+    "Let the last layer have one output per class.",
+    0.4,
+)
+INITIAL = Cause(
+    "initial-loss-off",
+    "The fresh model is far more wrong than one that knows nothing: training first has to unlearn that.",
+    "Start the last layer with small weights and its bias at zero or at the classes' frequencies; scale the inputs.",
+    0.4,
+)
+BLIND = Cause(
+    "loss-ignores-class",
+    "Samples of a class do not change the loss: the model never learns that class.",
+    "Look at ignore_index and the weights per class of the loss function.",
+    0.7,
+)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which outputs a model can give, whatever its weights and inputs are.
+
+    Attributes:
+        kind: "free", "log-probabilities", "probabilities" (rows that sum to 1), "unit" (0..1), "signed unit" (-1..1),
+            "cut off" (never below zero, often at it).
+        low: the smallest that was seen.
+        outputs: some that were seen.
+    """
+
+    kind: str
+    low: float
+    high: float
+    outputs: torch.Tensor
+
+
+def reach(subject: Subject) -> Reach:
+    """Its outputs for inputs of many scales and weights drawn at random around its own."""
+    x = subject.train.batches[0][0][:MOST]
+    found = []
+    for trial in range(TRIALS):
+        model = subject.model().eval()
+        with torch.no_grad():
+            for each in model.parameters() if trial else ():
+                spread = each.std() if each.numel() > 1 else each.abs()
+                each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1))
+            scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if x.is_floating_point() else x
+            found.append(subject.outputs(model, scaled).detach().float().cpu())
+    outputs = torch.cat(found)
+    outputs = outputs[outputs.reshape(len(outputs), -1).isfinite().all(1)]
+    if not len(outputs):
+        return Reach("free", -math.inf, math.inf, found[0])
+    return Reach(_kind(outputs), float(outputs.min()), float(outputs.max()), outputs)
+
+
+def _kind(outputs: torch.Tensor) -> str:
+    low, high = float(outputs.min()), float(outputs.max())
+    wide = outputs.ndim == 2 and outputs.shape[1] > 1
+    if low == high:
+        return "free"
+    if wide and low >= 0 and high <= 1.001 and bool(((outputs.sum(1) - 1).abs() < 1e-3).all()):
+        return "probabilities"
+    if wide and high <= 1e-3 and bool((outputs.logsumexp(1).abs() < 1e-3).all()):
+        return "log-probabilities"
+    if low >= 0 and 0.9 < high <= 1:
+        return "unit"
+    if -1 <= low < -0.9 and 0.9 < high <= 1:
+        return "signed unit"
+    if low == 0 and float((outputs == 0).float().mean()) > 0.01:
+        return "cut off"
+    return "free"
+
+
+class Objective:
+    """The loss function of a pipeline, to be asked about outputs for its training samples.
+
+    Attributes:
+        labels: int64 (n,) or None for regression.
+        like: outputs of the fresh model for these samples.
+    """
+
+    def __init__(self, subject: Subject):
+        self._subject = subject
+        x, self.targets = subject.train.x[:MOST], subject.train.y[:MOST]
+        with torch.no_grad():
+            self.like = subject.outputs(subject.model().eval(), x).detach().float().cpu()
+        labels = labels_of(self.targets, subject.pipeline.num_classes)
+        columns = self.like.shape[1] if self.like.ndim == 2 else 1 if self.like.ndim == 1 else 0
+        fits = labels is not None and columns in (1, subject.pipeline.num_classes)
+        self.labels = (
+            labels if fits and labels is not None and 0 <= labels.min() <= labels.max() < max(2, columns) else None
+        )
+
+    def loss(self, outputs: torch.Tensor) -> float:
+        """Their loss; NaN if the loss function cannot take them."""
+        device = self._subject.device
+        with torch.no_grad():
+            loss = self._subject.pipeline.loss_fn(outputs.to(device), self.targets.to(device))
+        return float(loss.float().mean())
+
+    def gradient(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Of the loss by these outputs."""
+        device = self._subject.device
+        asked = outputs.to(device).clone().requires_grad_()
+        loss = self._subject.pipeline.loss_fn(asked, self.targets.to(device)).float().mean()
+        if not loss.requires_grad:
+            return torch.full_like(outputs, math.nan)
+        found = torch.autograd.grad(loss, asked, allow_unused=True)[0]
+        return torch.full_like(outputs, math.nan) if found is None else found.cpu()
+
+    def right(self, sure: float = 8.0) -> torch.Tensor:
+        assert self.labels is not None
+        return answers(self.labels, self.like, sure)
+
+    def wrong(self, sure: float = 8.0, which: torch.Tensor | None = None) -> torch.Tensor:
+        """Answers that are wrong for all samples, or right but for these."""
+        assert self.labels is not None
+        classes = max(2, self.like.shape[1] if self.like.ndim == 2 else 1)
+        other = (self.labels + 1) % classes
+        labels = other if which is None else torch.where(which, other, self.labels)
+        return answers(labels, self.like, sure)
+
+    def uninformed(self) -> torch.Tensor:
+        """The same for all classes."""
+        flat = torch.zeros_like(self.like)
+        return as_outputs(flat, self.like) if self.like.ndim == 2 and self.like.shape[1] > 1 else flat
+
+    def within(self, low: float, high: float) -> Iterable[torch.Tensor]:
+        """Right answers of outputs that are bounded."""
+        assert self.labels is not None
+        wide = self.like.ndim == 2 and self.like.shape[1] > 1
+        truth = F.one_hot(self.labels, self.like.shape[1]).bool() if wide else self.labels.reshape(self.like.shape) > 0
+        for rest in {low, 0.0, (low + high) / 2}:
+            yield torch.where(truth, high, rest)
+
+
+def objective(subject: Subject) -> Objective:
+    """Made once, by `subject.once(objective)`."""
+    return Objective(subject)
+
+
+@check(family="model", stage=2, cost=1, causes=[PROBABILITIES, RESTRICTED])
+def outputs_are_what_the_loss_wants(subject: Subject):
+    """Among the outputs that the model can give, whatever its weights, are some whose loss is about zero."""
+    asked, can = subject.once(objective), subject.once(reach)
+    if asked.labels is None:
+        return _regression(asked, can)
+    own, moved = asked.loss(asked.like), asked.loss(asked.like + 3)
+    normalises = math.isclose(own, moved, rel_tol=1e-4, abs_tol=1e-5) and can.kind != "cut off"
+    if can.kind in ("probabilities", "unit") and normalises:
+        return PROBABILITIES.failed(
+            f"All outputs lie in {can.low:.2g}..{can.high:.2g}, whatever weights and inputs are, and the loss applies "
+            "a softmax once more: adding 3 to each output leaves it as it is.",
+            kind=can.kind,
+        )
+    if can.kind == "probabilities" and (best := asked.loss(asked.right(20.0))) < -0.1:
+        return PROBABILITIES.failed(
+            f"The loss of sure and right probabilities is {best:.3g}; that of their logarithm 0."
+        )
+    if can.kind == "free" and asked.like.ndim == 2 and asked.like.shape[1] > 1:
+        best = asked.loss(F.one_hot(asked.labels, asked.like.shape[1]) * 100.0)
+        if best < -10:
+            return PROBABILITIES.failed(
+                f"The loss has no floor: it takes raw scores as they are, and falls to {best:.3g}."
+            )
+    if can.kind == "cut off":
+        share = float((can.outputs == 0).float().mean())
+        return RESTRICTED.failed(
+            f"No output is ever below zero, and {share:.0%} are exactly zero, where they have no gradient.", zeros=share
+        )
+    if can.kind in ("unit", "signed unit"):
+        return _bounded(asked, can)
+    return passed(f"The model's outputs are {can.kind}, as the loss wants them.")
+
+
+def _bounded(asked: Objective, can: Reach):
+    low, high = (0.0, 1.0) if can.kind == "unit" else (-1.0, 1.0)
+    best = min(asked.loss(outputs) for outputs in asked.within(low, high))
+    free = min(asked.loss(outputs) for sure in (1.0, 8.0, 20.0) for outputs in asked.within(-sure, sure))
+    middle = asked.loss(torch.full_like(asked.like, (low + high) / 2))
+    if best - free > CLEAR * (middle - free):
+        cause = PROBABILITIES if can.kind == "unit" else RESTRICTED
+        return cause.failed(
+            f"All outputs lie in {low:g}..{high:g}: the loss of the best of them is {best:.3g}, of scores without "
+            f"bounds {free:.3g}, of a guess {middle:.3g}."
+        )
+    return passed(f"All outputs lie in {low:g}..{high:g}, and the loss can fall to {best:.3g} there.")
+
+
+def _regression(asked: Objective, can: Reach):
+    low, high = {"unit": (0.0, 1.0), "signed unit": (-1.0, 1.0), "cut off": (0.0, math.inf)}.get(
+        can.kind, (-math.inf, math.inf)
+    )
+    targets = asked.targets.float()
+    if asked.targets.shape != asked.like.shape:
+        return skipped("Outputs and targets are not of one shape.")
+    beyond = float(((targets < low - 0.01) | (targets > high + 0.01)).float().mean())
+    if beyond > 0.02:
+        return RESTRICTED.failed(f"All outputs lie in {low:g}..{high:g}, and {beyond:.0%} of the targets do not.")
+    return passed("The outputs can take the values of the targets.")
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[UPHILL, BLIND])
+def the_loss_prefers_the_truth(subject: Subject):
+    """Right answers have a smaller loss than wrong ones, for the samples of every class."""
+    asked = subject.once(objective)
+    if asked.labels is None:
+        return skipped("There are no classes.")
+    right, wrong = asked.loss(asked.right()), asked.loss(asked.wrong())
+    if not (math.isfinite(right) and math.isfinite(wrong)):
+        return skipped("The loss of sure answers is not finite.")
+    if right > wrong + 1e-3 * abs(wrong):
+        return UPHILL.failed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
+    blind = []
+    for label in asked.labels.unique().tolist():
+        other = asked.loss(asked.wrong(which=asked.labels == label))
+        if abs(other - right) <= 1e-6 * abs(wrong - right):
+            blind.append(label)
+    if blind and len(blind) < len(asked.labels.unique()):
+        return BLIND.failed(f"Wrong answers for samples of class {blind[0]} leave the loss as it is.", classes=blind)
+    return passed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[CLIPPED])
+def wrong_answers_have_a_gradient(subject: Subject):
+    """Where the model is quite wrong, the loss has a gradient that tells it so."""
+    asked = subject.once(objective)
+    if asked.labels is not None:
+        outputs = asked.wrong(WRONG_BY)
+    elif not subject.pipeline.num_classes and asked.targets.shape == asked.like.shape:
+        outputs = asked.targets.float() + 3 * asked.targets.float().std(0)
+    else:
+        return skipped("It is not known which answers would be wrong.")
+    gradient = asked.gradient(outputs)
+    if not gradient.isfinite().all():
+        return skipped("The loss gives no gradient by the outputs.")
+    if not gradient.any():
+        return CLIPPED.failed(
+            f"Where all answers are wrong, the loss is {asked.loss(outputs):.3g} and its gradient zero."
+        )
+    return passed("It has one.")
+
+
+@check(family="model", stage=2, cost=0.2, causes=[MISMATCHED])
+def one_output_per_class(subject: Subject):
+    """The model has as many outputs as there are classes (one is enough for two)."""
+    classes, shape = subject.pipeline.num_classes, tuple(subject.once(objective).like.shape)
+    if not classes or len(shape) != 2:
+        return skipped("The outputs are not one row per sample.")
+    if shape[1] > classes + 1:
+        return MISMATCHED.failed(f"{shape[1]} outputs for {classes} classes.")
+    if shape[1] == classes or (classes == 2 and shape[1] == 1):
+        return passed(f"{shape[1]} outputs for {classes} classes.")
+    return MISMATCHED.unsure(f"{shape[1]} outputs for {classes} classes; is that on purpose?")
+
+
+@check(family="model", stage=2, cost=0.5, causes=[INITIAL])
+def initial_loss_is_that_of_a_guess(subject: Subject):
+    """The loss of the fresh model is about that of one that gives every class the same probability."""
+    asked = subject.once(objective)
+    if asked.labels is None:
+        return skipped("There are no classes.")
+    model = subject.model().train()
+    with torch.no_grad():
+        losses = [float(subject.loss(model, batch).float().mean()) for batch in subject.train.batches[:4]]
+    own, guess = sum(losses) / len(losses), asked.loss(asked.uninformed())
+    told = f"The loss of the fresh model is {own:.3g}, that of an uninformed one {guess:.3g}"
+    if not (math.isfinite(own) and guess > 0):
+        return skipped(f"{told}: they cannot be compared.")
+    if own > FAR_OFF * guess:
+        return INITIAL.failed(f"{told}.", initial=own, uninformed=guess)
+    if own > ODD * guess:
+        return INITIAL.unsure(f"{told}; are its outputs meant to be that large?", initial=own, uninformed=guess)
+    return passed(f"{told}.", initial=own, uninformed=guess)

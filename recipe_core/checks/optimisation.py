@@ -1,0 +1,327 @@
+"""What does one train step do? Watched from inside: the batch it takes, the gradients it uses, what it moves."""
+
+import math
+
+import torch
+from torch import nn
+
+from recipe_core.checks.probe import Replay
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import ForwardCall, LossCall, Rehearsal, acts_by_mode, rehearsal, rehearse
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+
+MOST_ACCUMULATED = 64  # batches before one update
+MOST_DISTURBED = 0.7  # of a batch's labels are left as they are
+ROUNDING = 1e-3  # of the norm: gradients of equal weights and batches differ by rounding only
+
+NOT_ZEROED = Cause(
+    "gradients-not-zeroed",
+    "Each update uses the gradients of earlier batches as well, which were taken at other weights.",
+    "Call optimizer.zero_grad() once per update, before loss.backward().",
+    0.8,
+)
+NOTHING = Cause(
+    "step-does-nothing",
+    "Training runs, and no weight moves.",
+    "Let each train step do zero_grad(), loss.backward(), optimizer.step(), in this order and on the loss itself.",
+    1.0,
+)
+OTHERS = Cause(
+    "optimizer-over-other-parameters",
+    "The optimizer moves tensors that are not the model's parameters, or the step uses an optimizer of its own.",
+    "Make the optimizer once, from the parameters of the model as it is trained, and step that one.",
+    1.0,
+)
+MISSES = Cause(
+    "optimizer-misses-parameters",
+    "Some layers stay at their random initial weights, as the optimizer was not given their parameters.",
+    "Give the optimizer all of model.parameters(), or set requires_grad_(False) where layers are frozen on purpose.",
+    0.7,
+)
+UPHILL = Cause(
+    "loss-rises", "The step goes uphill: it makes the loss larger.", "Minimise the loss: check its sign.", 1.0
+)
+CLIPPED = Cause(
+    "loss-clipped",
+    "Where the loss is above a limit its gradient is zero: what the model gets most wrong teaches it nothing.",
+    "Clip the gradient (torch.nn.utils.clip_grad_norm_), not the loss.",
+    0.8,
+)
+NOT_SCALED = Cause(
+    "accumulation-not-scaled",
+    "Gradients are added up over several batches without being divided by their number: the rate is that much larger.",
+    "Divide the loss by the number of accumulated batches.",
+    0.6,
+)
+MODE = Cause(
+    "wrong-mode-in-training",
+    "The model trains in evaluation mode: no dropout, and batch norm does not learn its statistics.",
+    "Call model.train() at the start of each train step or epoch.",
+    0.7,
+)
+IGNORED = Cause(
+    "train-step-ignores-batch",
+    "The step trains on another batch than the one it is given.",
+    "Use the batch that train_step gets.",
+    0.9,
+)
+SHUFFLED = Cause(
+    "train-step-labels-shuffled",
+    "Within the step, images and labels come into different orders.",
+    "Shuffle images and labels by the same permutation, or not at all.",
+    1.0,
+)
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[OTHERS, MISSES])
+def optimizer_holds_the_models_parameters(subject: Subject):
+    """The optimizer holds every trainable parameter of the model, and the train step moves each."""
+    run = subject.once(rehearsal)
+    trainable = {name: each for name, each in run.model.named_parameters() if each.requires_grad}
+    if not trainable:
+        return skipped("The model has no trainable parameters.")
+    model = subject.model()
+    optimizer = subject.optimizer(model)
+    held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    missed = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in held]
+    missed = [name for name in missed if not run.moved.get(name, False)]
+    foreign = held - {id(each) for each in model.parameters()}
+    stepped = {id(each.optimizer): each.optimizer for each in run.updates}
+    if len(run.updates) > 4 and len(stepped) == len(run.updates):
+        return OTHERS.failed(f"{len(stepped)} updates were made by as many optimizers: its state is lost each time.")
+    if not missed:
+        return passed(f"All {len(trainable)} trainable parameters are in the optimizer.")
+    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer and do not move"
+    told += f": {_some(missed)}"
+    if foreign:
+        return OTHERS.failed(f"{told}; it holds {len(foreign)} tensors that are not the model's.", parameters=missed)
+    if not random_weights(subject, missed):
+        return MISSES.unsure(f"{told}; they start from the same values each time, so that it may be on purpose.")
+    return MISSES.failed(f"{told}, which start at random values.", parameters=missed)
+
+
+def random_weights(subject: Subject, names: list[str]) -> bool:
+    """Whether a model made with another seed has other values there; loaded weights have not."""
+    first = dict(subject.model().named_parameters())
+    values = {name: first[name].detach().clone() for name in names if name in first}
+    torch.manual_seed(12345)
+    second = dict(subject.pipeline.model_fn().named_parameters())
+    return any(not torch.equal(value, second[name].detach().to(value)) for name, value in values.items())
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[NOTHING, CLIPPED])
+def training_moves_the_weights(subject: Subject):
+    """After a few train steps the weights have changed."""
+    run = subject.once(rehearsal)
+    if any(run.moved.values()) or not run.moved:
+        return passed(f"{sum(run.moved.values())} of {len(run.moved)} parameters moved.")
+    if not any(each.requires_grad for each in run.model.parameters()):
+        return skipped("The model has no trainable parameters.")
+    if run.touched and not any(group["lr"] for group in run.optimizer.param_groups):
+        return NOTHING.unsure("The learning rate was zero in the steps that were watched; a longer run would tell.")
+    if _clipped(subject):
+        return CLIPPED.failed("At its present size the loss has no gradient; a thousandth of it has.")
+    if not run.updates:
+        rehearsed = len(run.losses)
+        return NOTHING.failed(f"In {rehearsed} train steps no optimizer stepped.")
+    if run.touched:
+        return NOTHING.failed(f"{len(run.updates)} updates with gradients have moved no weight.")
+    if any(any(each.factors) for each in run.calls) and _is_flat(subject):
+        return CLIPPED.failed("The loss of the first batch has no gradient by the outputs.")
+    used = "was differentiated" if any(each.factors for each in run.calls) else "was not differentiated"
+    return NOTHING.failed(
+        f"In {len(run.updates)} updates all gradients were zero or missing when the optimizer stepped; the loss {used}."
+    )
+
+
+@check(family="optimisation", stage=2, cost=2, causes=[NOT_ZEROED])
+def gradients_are_zeroed(subject: Subject):
+    """The second update is the same whether or not the gradients that the first left behind are deleted before it."""
+    with subject.untouched():  # counters of the train step go back to their start
+        first = rehearse(subject, MOST_ACCUMULATED, until_updates=1)
+    second = len(first.losses) if first.updates else 0
+    if not second:
+        return skipped("No optimizer stepped.")
+
+    def run(clear: bool) -> Rehearsal:
+        def after(step: int, model: nn.Module) -> None:
+            if clear and step == second:
+                model.zero_grad(set_to_none=True)
+
+        with subject.untouched():
+            return rehearse(subject, 2 * MOST_ACCUMULATED, until_updates=2 * len(first.updates), after=after)
+
+    kept, cleared = run(clear=False), run(clear=True)
+    change = _change(kept)
+    other = {
+        name: float((each.detach() - dict(cleared.model.named_parameters())[name].detach()).norm())
+        for name, each in kept.model.named_parameters()
+    }
+    far = math.sqrt(sum(each**2 for each in other.values()))
+    if not math.isfinite(far) or not change or far <= ROUNDING * change:
+        return passed("They leave no trace in the next update.")
+    if _differ(run(clear=False), kept) > ROUNDING * change:
+        return skipped("The same steps do not give the same weights twice.")
+    worst = sorted(other, key=other.__getitem__, reverse=True)
+    return NOT_ZEROED.failed(
+        f"Without the gradients that the first update left, the second differs by {far / change:.0%} of both, most in "
+        f"{_some(worst[:3])}.",
+        difference=far / change,
+    )
+
+
+def _change(run: Rehearsal) -> float:
+    return math.sqrt(
+        sum(float((each.detach() - run.before[name]).square().sum()) for name, each in run.model.named_parameters())
+    )
+
+
+def _differ(one: Rehearsal, other: Rehearsal) -> float:
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    return math.sqrt(sum(float((a - b).detach().square().sum()) for a, b in pairs))
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[UPHILL])
+def the_step_goes_downhill(subject: Subject):
+    """What is differentiated grows with the loss that the loss function returns."""
+    calls = [call for call in subject.once(rehearsal).calls if call.factors]
+    if not calls:
+        return skipped("The train step does not use the loss function that it is given.")
+    negative = [call for call in calls if max(call.factors) < 0]
+    if len(negative) == len(calls):
+        factor = negative[0].factors[0]
+        return UPHILL.failed(f"The train step differentiates {factor:.3g} times the loss, so that it goes uphill.")
+    return passed("The loss enters with a positive sign.")
+
+
+@check(family="optimisation", stage=2, cost=1, causes=[CLIPPED])
+def the_whole_loss_is_differentiated(subject: Subject):
+    """A loss a thousand times as large still has a gradient."""
+    run = subject.once(rehearsal)
+    if not any(call.factors for call in run.calls):
+        return skipped("The train step does not differentiate the loss function that it is given.")
+    if all(not any(call.factors) for call in run.calls[:3]) or _zero_when(subject, 1000.0):
+        limit = "as it is" if not any(run.calls[0].factors) else "when it is a thousand times as large"
+        return CLIPPED.failed(f"The loss has no gradient {limit}, and has one when it is a thousandth.")
+    return passed("It has a gradient at any size.")
+
+
+def _zero_when(subject: Subject, scale: float) -> bool:
+    run = rehearse(subject, 1, scale=scale)
+    calls = [call for call in run.calls if math.isfinite(call.value)]
+    return bool(calls) and all(call.factors and not any(call.factors) for call in calls)
+
+
+def _is_flat(subject: Subject) -> bool:
+    """Whether other outputs would leave the loss as it is."""
+    x, y = subject.train.batches[0]
+    outputs = subject.outputs(subject.model().train(), x).detach().requires_grad_()
+    loss = subject.pipeline.loss_fn(outputs, y.to(subject.device)).float().mean()
+    return loss.requires_grad and not bool(torch.autograd.grad(loss, outputs)[0].any())
+
+
+def _clipped(subject: Subject) -> bool:
+    run = rehearse(subject, 1, scale=1e-3)
+    return any(any(call.factors) for call in run.calls) and _zero_when(subject, 1.0)
+
+
+@check(family="optimisation", stage=2, cost=1, causes=[NOT_SCALED])
+def accumulated_gradients_are_averaged(subject: Subject):
+    """Where several batches make one update, its gradient is their mean gradient, not their sum."""
+    run = rehearse(subject, MOST_ACCUMULATED, until_updates=1)
+    count = len(run.losses)
+    if not run.updates or count < 2:
+        return skipped("Every train step makes an update.")
+    if count > len(run.batches):
+        return skipped(f"One update takes {count} batches.")
+    model = subject.model().train()
+    for x, y in run.batches[:count]:
+        subject.loss(model, (x, y)).backward()
+    product = size = 0.0
+    for name, each in model.named_parameters():
+        own, total = run.updates[0].gradients.get(name), each.grad
+        if own is not None and total is not None:
+            product += float((own * total).sum())
+            size += float(total.square().sum())
+    share = product / max(size, 1e-30)
+    if share > 2 * count:  # scaled up for half precision and not yet down
+        return skipped("The gradients are scaled.")
+    # The mean is 1 / count of the sum; between it and the whole sum lies the square root.
+    if share > count**-0.5:
+        return NOT_SCALED.failed(
+            f"One update takes {count} batches, and its gradient is {share * count:.2g} times their mean.", factor=share
+        )
+    return passed(f"One update takes {count} batches; its gradient is {share * count:.2g} times their mean.")
+
+
+@check(family="optimisation", stage=2, cost=1, causes=[MODE])
+def trains_in_train_mode(subject: Subject):
+    """In a train step that follows an evaluation the model is in train mode again."""
+    model = subject.model()
+    layers = {name: each for name, each in model.named_modules() if acts_by_mode(each)}
+    if not layers:
+        return skipped("No layer of the model acts by mode.")
+    trained = [each for each in model.parameters() if each.requires_grad]
+    if 2 * sum(each.numel() for each in trained) < sum(each.numel() for each in model.parameters()):
+        return skipped("Most of the model is frozen: evaluation mode may be what it needs.")
+    subject.pipeline.evaluate(model, Replay(subject.pipeline.val_loader, subject.val))
+    run = rehearse(subject, 2, model=model)
+    if not run.forwards:
+        return skipped("The train step does not call the model as a whole.")
+    if any(call.training or any(call.modes.values()) for call in run.forwards):
+        return passed("It is in train mode.")
+    first = subject.once(rehearsal).forwards
+    always = first and not any(call.training for call in first)
+    told = "The model is in evaluation mode during training" + ("" if always else " from the first evaluation on")
+    return MODE.failed(f"{told}; {len(layers)} of its layers act by mode: {_some(list(layers))}.")
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[IGNORED, SHUFFLED])
+def the_step_uses_its_batch(subject: Subject):
+    """The model sees the images of the batch that the step is given, and the loss their labels in the same order."""
+    run = subject.once(rehearsal)
+    seen = [call for call in run.forwards if call.x is not None and call.step < len(run.batches)]
+    if len({call.step for call in seen}) < 2:
+        return skipped("The train step does not call the model as a whole.")
+    stale = [call for call in seen if call.step and _is_stale(call, run)]
+    if stale and len({call.step for call in stale}) == len({call.step for call in seen}) - 1:
+        return IGNORED.failed(f"In each of {len(stale)} steps after the first the model sees the first batch again.")
+    pairs = [pair for pair in (_pair(run, step) for step in range(len(run.batches))) if pair]
+    shares = [float((targets == y[order]).float().mean()) for order, targets, y in pairs]
+    if len(shares) >= 2 and max(shares) < MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
+        share = sum(shares) / len(shares)
+        return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
+    return passed("Images and labels are those of the batch.")
+
+
+def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:
+    x, first = run.batches[call.step][0].to(call.x.device), run.batches[0][0].to(call.x.device)
+    return not _equal(call.x, x) and not _equal(x, first) and _equal(call.x, first)
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _pair(run: Rehearsal, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """The order in which the model saw the batch of a step, the targets that the loss got, and the batch's own."""
+    forwards = [call.x for call in run.forwards if call.step == step]
+    calls: list[LossCall] = [call for call in run.calls if call.step == step]
+    x, y = run.batches[step]
+    if len(forwards) != 1 or len(calls) != 1 or forwards[0].shape != x.shape:
+        return None
+    if not isinstance(calls[0].targets, torch.Tensor) or calls[0].targets.shape != y.shape:
+        return None
+    flat = x.flatten(1).to(forwards[0])
+    if len(flat.unique(dim=0)) < len(flat):
+        return None
+    same = (forwards[0].flatten(1)[:, None] == flat[None]).all(2)
+    if not bool((same.sum(1) == 1).all()):
+        return None
+    return same.float().argmax(1).cpu(), calls[0].targets.cpu(), y.cpu()
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

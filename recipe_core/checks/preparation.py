@@ -1,0 +1,147 @@
+"""Are validation images prepared as training images are?"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.augmentation import changes_from_pass_to_pass
+from recipe_core.checks.lessons import Lesson, Lessons, lessons
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Subject
+
+SURE = 5.0  # deviations
+GAIN = 0.1  # of all samples that become right when validation images are changed back
+SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
+ASKED = 400  # validation images: enough to see a tenth more of them told right
+BLUR = 3.0  # times less fine detail
+
+OTHERWISE = Cause(
+    "validation-prepared-differently",
+    "Validation images reach the network in another form than training images (other normalisation, order of channels, "
+    "orientation, resolution), so that the metrics tell little.",
+    "Use one function for what both splits have in common (decode, resize, normalise); augment in training only.",
+    0.8,
+)
+
+
+@check(family="data", stage=1, cost=3, causes=[OTHERWISE])
+def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
+    """Pixels of both splits have about the same mean, deviation and sharpness, and what a reference learner learns from
+    training holds best for validation images as they are, not turned, mirrored, inverted or with channels swapped."""
+    both = subject.once(lessons)
+    if not both.usable:
+        yield skipped("All images are the same, or some are no finite numbers.")
+        return
+    found = _statistics(subject, both) or _changed_back(both)
+    yield found or passed("Pixel statistics are alike, and no other orientation or order of channels fits better.")
+
+
+def _statistics(subject: Subject, both: Lessons) -> Result | None:
+    """Differences of the pixels that are beyond what samples, or chance, make."""
+    train, val = both.train.images, both.val.images
+    random = changes_from_pass_to_pass(subject)
+    mean, deviation = _moments(train)
+    val_mean, val_deviation = _moments(val)
+    shift = (val_mean - mean) / deviation.clamp_min(1e-9)
+    scale = (val_deviation / deviation.clamp_min(1e-9)).clamp(1e-9, 1e9)
+    error = train.mean((2, 3)).std(0) / deviation.clamp_min(1e-9) * math.sqrt(1 / len(train) + 1 / len(val))
+    worst = int((shift.abs() / SHIFT).maximum(scale.log().abs() / math.log(SCALE)).argmax())
+    table = [
+        {"split": name, "mean": each[0].tolist(), "deviation": each[1].tolist()}
+        for name, each in (("training", (mean, deviation)), ("validation", (val_mean, val_deviation)))
+    ]
+    sure = bool((shift.abs() > SHIFT + SURE * error)[worst]) or bool(
+        scale.log().abs()[worst] > math.log(SCALE) + SURE * error[worst]
+    )
+    # Augmentation moves the statistics of training images by itself: then the learner must say so, too.
+    if sure and (
+        not random or _better(both, _matched(mean, deviation, val_mean, val_deviation)) > 0 or _far(shift, scale)
+    ):
+        return OTHERWISE.failed(
+            f"In channel {worst} training pixels have mean {float(mean[worst]):.3g} and deviation "
+            f"{float(deviation[worst]):.3g}, validation pixels {float(val_mean[worst]):.3g} and "
+            f"{float(val_deviation[worst]):.3g}.",
+            table=table,
+        )
+    detail, val_detail = _detail(train), _detail(val)
+    if val_detail * BLUR < detail or (detail * BLUR < val_detail and not random):
+        return OTHERWISE.failed(
+            f"Fine detail makes up {val_detail:.2%} of the variance of validation images and {detail:.2%} of that of "
+            "training images: one of them is blurred or scaled up."
+        )
+    return None
+
+
+def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:
+    """Farther apart than any usual augmentation moves them."""
+    return bool((shift.abs() > 4 * SHIFT).any() or (scale.log().abs() > 4 * math.log(SCALE)).any())
+
+
+def _moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return images.mean((0, 2, 3)), images.std((0, 2, 3))
+
+
+def _matched(mean, deviation, val_mean, val_deviation) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Gives validation images the moments of training images."""
+    shape = (1, -1, 1, 1)
+    ratio = deviation / val_deviation.clamp_min(1e-9)
+    return lambda x: (x - val_mean.view(shape)) * ratio.view(shape) + mean.view(shape)
+
+
+def _detail(images: torch.Tensor) -> float:
+    """The share of the variance that averaging over 3 x 3 pixels takes away."""
+    if min(images.shape[2:]) < 6:
+        return 1.0
+    images = images - images.mean((2, 3), keepdim=True)
+    fine = images - F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    return float(fine.square().mean() / images.square().mean().clamp_min(1e-12))
+
+
+def _changed_back(both: Lessons) -> Result | None:
+    """A change of validation images after which what was learnt in training holds much better for them."""
+    images = both.val.images
+    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "mirrored": lambda x: x.flip(3),
+        "upside down": lambda x: x.flip(2),
+        "turned by 180 degrees": lambda x: x.flip(2, 3),
+        "inverted": lambda x: x.amax() + x.amin() - x,
+    }
+    if images.shape[2] == images.shape[3] > 1:
+        changes |= {
+            "with rows and columns swapped": lambda x: x.transpose(2, 3),
+            "turned by 90 degrees": lambda x: x.rot90(1, (2, 3)),
+            "turned by 270 degrees": lambda x: x.rot90(3, (2, 3)),
+        }
+    if images.shape[1] == 3:
+        changes["with channels in reverse order"] = lambda x: x.flip(1)
+    if images.shape[2] == 1:
+        return None
+    gains = {name: _better(both, change) for name, change in changes.items()}
+    best = max(gains, key=lambda name: gains[name])
+    if gains[best] <= 0:
+        return None
+    return OTHERWISE.failed(
+        f"What is learnt in training holds for {gains[best]:.0%} more of the validation images when they are {best}.",
+        table=[{"validation images": name, "gain": gain} for name, gain in gains.items()],
+    )
+
+
+def _better(both: Lessons, change: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """How much more of validation is told right after a change of its images; 0 where that may be chance."""
+    asked = both.val.first(ASKED)
+    before = _right(asked, both.train.learner.predict(asked.images))
+    after = _right(asked, both.train.learner.predict(change(asked.images)))
+    differences = after - before
+    gain = float(differences.mean())
+    error = float(differences.std()) / math.sqrt(len(differences))
+    return gain if gain > max(GAIN, SURE * error) else 0.0
+
+
+def _right(split: Lesson, scores: torch.Tensor) -> torch.Tensor:
+    """(n,) 1 where the label is told; in regression how much of the target's variance is told."""
+    if split.labels is not None:
+        return (scores.argmax(1) == split.labels).double()
+    return 1 - (scores - split.targets).square().mean(1).clamp_max(4)

@@ -1,0 +1,178 @@
+"""The pipeline's `evaluate` under control: which batches it gets, what the model answers, what it does to the model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import nn
+
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.training.checkpoint import seed_everything
+
+Answers = Callable[[Sample], torch.Tensor]  # a pass over the validation loader -> outputs for all its samples
+
+
+class Replay:
+    """Passes over a loader as they were recorded; in all else it is that loader."""
+
+    def __init__(self, loader: Iterable, *passes: Sample):
+        self._loader = loader
+        self._passes = passes
+        self._begun = 0
+        self.given: list[tuple[int, int]] = []  # pass and position of the batches given
+
+    def __iter__(self) -> Iterator:
+        number = self._begun % len(self._passes)
+        self._begun += 1
+        for position, (x, y) in enumerate(self._passes[number].batches):
+            self.given.append((number, position))
+            yield x.clone(), y.clone()
+
+    def __len__(self) -> int:
+        return len(self._passes[0].batches)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset" and not self._passes[0].complete:
+            return range(len(self._passes[0]))  # as many samples as are given
+        return getattr(self._loader, name)
+
+    def rows(self, x: torch.Tensor) -> tuple[int, list[int]] | None:
+        """The pass and its rows that inputs are; of inputs that are none (changed on the way), those given last."""
+        if not self.given:
+            return None
+        number, position = self.given[-1]
+        batch = self._passes[number].batches[position][0]
+        first = sum(self._passes[number].sizes[:position])
+        last = list(range(first, first + len(batch)))
+        if x.shape == batch.shape and torch.equal(x.cpu(), batch.cpu()):
+            return number, last
+        known = self._known(number)
+        found = [known.get(each) for each in marks(x)]
+        if None not in found:
+            return number, [row for row in found if row is not None]
+        times, rest = divmod(len(x), len(batch))
+        return None if rest else (number, last * times)
+
+    @functools.lru_cache  # noqa: B019  # lives as long as one call of evaluate
+    def _known(self, number: int) -> dict[bytes, int]:
+        rows = (mark for x, _ in self._passes[number].batches for mark in marks(x))
+        return {mark: row for row, mark in enumerate(rows)}
+
+
+def marks(x: torch.Tensor) -> list[bytes]:
+    """One for each row of a tensor: equal where the rows are."""
+    return [blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in x.detach().cpu().contiguous()]
+
+
+@dataclass
+class Trial:
+    """One call of `evaluate`.
+
+    Attributes:
+        metrics: what it returned.
+        given: pass and position of the batches it drew.
+        inputs: the tensors that the model saw, in order.
+        training: names of the layers that were called in train mode.
+        evaluating: names of those that were called in eval mode.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    given: list[tuple[int, int]] = field(default_factory=list)
+    inputs: list[torch.Tensor] = field(default_factory=list)
+    training: set[str] = field(default_factory=set)
+    evaluating: set[str] = field(default_factory=set)
+
+
+def evaluate(
+    subject: Subject, model: nn.Module, answers: Answers | None = None, passes: Sequence[Sample] = ()
+) -> Trial:
+    """Evaluate a model on the recorded validation batches.
+
+    Args:
+        answers: the outputs that the model seems to give; its own by default.
+        passes: what one pass after the other gives, instead of what was recorded.
+    """
+    passes = passes or [subject.val, subject.val_again]
+    trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
+    trial.given = replay.given
+    given = [answers(each) for each in passes] if answers else []
+    names = {module: name or type(module).__name__ for name, module in model.named_modules()}
+
+    def answer(module: nn.Module, args: tuple, kwargs: dict, outputs: Any) -> Any:
+        inputs = [each for each in [*args, *kwargs.values()] if isinstance(each, torch.Tensor)]
+        trial.inputs += [each.detach().cpu().clone() for each in inputs]
+        rows = replay.rows(inputs[0]) if given and inputs else None
+        return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]])
+
+    def look(module: nn.Module, inputs: Any) -> None:
+        if module in names:
+            (trial.training if module.training else trial.evaluating).add(names[module])
+
+    handle = nn.modules.module.register_module_forward_pre_hook(look)
+    # A hook, not another forward: a copy that evaluate makes of the model takes it along.
+    answering = model.register_forward_hook(answer, with_kwargs=True)
+    seed_everything(0)
+    try:
+        returned = subject.pipeline.evaluate(model, replay)
+    finally:
+        handle.remove()
+        answering.remove()
+    numbers = {str(name): _number(value) for name, value in dict(returned).items()}
+    trial.metrics = {name: value for name, value in numbers.items() if value is not None}
+    return trial
+
+
+def own_outputs(subject: Subject) -> torch.Tensor:
+    """What the fresh model gives for the first validation batch, in eval mode, on the CPU."""
+    with torch.no_grad():
+        return subject.outputs(subject.model().eval(), subject.val.batches[0][0]).detach().cpu().float()
+
+
+def answers_are_heard(subject: Subject) -> bool:
+    """Whether the pipeline's `forward` gives what a model's outputs were replaced by."""
+    model, like = subject.model().eval(), subject.once(own_outputs)
+    answer = torch.linspace(0.1, 0.9, like.numel()).reshape(like.shape)
+    own = model.forward
+    model.forward = lambda *args, **kwargs: _replaced(own(*args, **kwargs), answer)
+    try:
+        with torch.no_grad():
+            heard = subject.outputs(model, subject.val.batches[0][0])
+    finally:
+        del model.forward
+    return heard.shape == like.shape and torch.allclose(heard.detach().cpu().float(), answer, atol=1e-2)
+
+
+def trained(subject: Subject) -> nn.Module:
+    """The model after a few steps of the pipeline's own training, so that its outputs differ from sample to sample."""
+    model = subject.model()
+    for _ in subject.steps(8, model):
+        pass
+    return subject.copy(model)
+
+
+def _replaced(outputs: Any, answer: torch.Tensor) -> Any:
+    """The outputs with the answer in place of each tensor that has as many numbers for each sample."""
+    if isinstance(outputs, torch.Tensor):
+        fits = outputs.ndim > 0 and len(outputs) == len(answer) and outputs.numel() == answer.numel()
+        if not fits:
+            return outputs
+        answer = answer.to(outputs).reshape(outputs.shape)
+        return answer + 0 * outputs.nan_to_num() if outputs.requires_grad else answer  # for an evaluate with backward()
+    if isinstance(outputs, dict):
+        return type(outputs)({name: _replaced(value, answer) for name, value in outputs.items()})
+    if isinstance(outputs, tuple | list):
+        changed = [_replaced(each, answer) for each in outputs]
+        return type(outputs)(*changed) if hasattr(outputs, "_fields") else type(outputs)(changed)
+    return outputs
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,293 @@
+"""Are learning rate, schedule and weight decay of the right size? The training is repeated with others."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from recipe_core.checks.optimisation import UPHILL
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+
+STEPS = 30
+PROBES = 4  # batches that the loss is measured on
+USUAL_STEPS = 10_000  # of a training whose length is not told
+FEW_STEPS = 1000  # a training that is shorter is a trial
+STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
+SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
+LEARNED = 0.1  # of the loss, that another rate learns meanwhile
+OVER = 0.005  # of the peak rate: nothing is learned below it
+MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
+SIMULATED = 3000  # steps of a schedule, at most
+
+LOW = Cause(
+    "learning-rate-too-low",
+    "The weights hardly move in the whole training.",
+    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps.",
+    0.8,
+)
+HIGH = Cause(
+    "learning-rate-too-high",
+    "The steps are so large that training gets worse instead of better.",
+    "Lower the learning rate by an order of magnitude or more; average the loss over the batch.",
+    0.9,
+)
+EARLY = Cause(
+    "schedule-ends-early",
+    "The learning rate is used up long before the training ends.",
+    "Count the schedule in what it is stepped by: batches or epochs (scheduler_interval).",
+    0.7,
+)
+NO_EFFECT = Cause(
+    "schedule-has-no-effect",
+    "The schedule changes the rate of another optimizer than the one that trains.",
+    "Make the schedule from the optimizer that steps.",
+    0.4,
+)
+DECAY = Cause(
+    "weight-decay-wins",
+    "Weight decay pulls the weights to zero faster than the data can pull them away.",
+    "Lower weight_decay: 1e-4 to 5e-2 are usual.",
+    0.8,
+)
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a short training went: losses of the fresh and the trained model on the same batches."""
+
+    run: Rehearsal
+    before: float
+    after: float
+
+    @property
+    def share(self) -> float:
+        """What is left of the loss; infinite if it was lost to NaN."""
+        return self.after / self.before if math.isfinite(self.after) else math.inf
+
+    @property
+    def highest(self) -> float:
+        """The largest loss on the way, as a multiple of the first."""
+        losses = self.run.losses
+        if not all(map(math.isfinite, losses)):
+            return math.inf
+        return max(losses) / abs(losses[0]) if losses[0] else math.inf
+
+
+Change = Callable[[torch.optim.Optimizer], object]
+
+
+def course(subject: Subject, change: Change = lambda optimizer: None, scheduled: bool = True) -> Course:
+    """Train for a few steps with a change to the optimizer."""
+    with subject.untouched():
+        before = _loss(subject, subject.model())
+    with subject.untouched():
+        run = rehearse(subject, STEPS, change=change, scheduled=scheduled)
+        return Course(run, before, _loss(subject, run.model))
+
+
+@torch.no_grad()
+def _loss(subject: Subject, model: torch.nn.Module) -> float:
+    """In train mode: what the steps themselves lower."""
+    model = subject.copy(model).train()
+    losses = [float(subject.loss(model, batch).float().mean()) for batch in subject.train.batches[:PROBES]]
+    return sum(losses) / len(losses)
+
+
+def own_course(subject: Subject) -> Course:
+    """The training as it is; made once by `subject.once(own_course)`."""
+    return course(subject)
+
+
+def times(factor: float) -> Change:
+    """Multiply the learning rates of an optimizer."""
+
+    def change(optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * factor
+
+    return change
+
+
+@check(family="optimisation", stage=2, cost=2, causes=[HIGH, UPHILL])
+def training_lowers_the_loss(subject: Subject):
+    """A few steps of training leave the loss lower than it was; or a smaller learning rate does not either."""
+    own = subject.once(own_course)
+    if not math.isfinite(own.before) or own.before <= 0:
+        return skipped("The loss of the fresh model is not a positive number.")
+    told = f"{len(own.run.losses)} steps take the loss from {own.before:.3g} to {own.after:.3g}"
+    if own.highest > 3:
+        told += f", by way of {own.highest:.3g} times the first"
+    if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
+        return passed(f"{told}.")
+    # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
+    for factor in (0.1, 0.01, 1e-3):
+        other = course(subject, times(factor), scheduled=False)
+        if other.share < min(0.97, 0.8 * own.share) and other.highest < 2:
+            return HIGH.failed(
+                f"{told}; with {factor:g} of the learning rate, to {other.after:.3g}.",
+                curve={"step": list(range(len(own.run.losses))), "loss": own.run.losses},
+            )
+    if own.share > 1.5:
+        return HIGH.unsure(f"{told}, and smaller learning rates do no better; is the loss one that should fall?")
+    return passed(f"{told}; smaller learning rates do no better.")
+
+
+@check(family="optimisation", stage=2, cost=3, causes=[LOW])
+def weights_move_far_enough(subject: Subject):
+    """In the whole training the weights can move; or a larger rate learns no more in the same steps."""
+    subject.once(rehearsal)
+    rates = schedule_of(subject)
+    peak = max(rates.own, default=0.0)
+    optimizer = subject.optimizer(subject.model())
+    first = max(group["lr"] for group in optimizer.param_groups)
+    to_peak = peak / first if peak and first else 1.0
+    own = course(subject, times(to_peak), scheduled=False)
+    if not own.run.updates or not any(own.run.moved.values()) or not math.isfinite(own.run.update_ratio):
+        return skipped("No weight moves, or all are lost to NaN.")
+    per_step = own.run.update_ratio / len(own.run.losses)
+    total = max(subject.pipeline.total_steps or USUAL_STEPS, FEW_STEPS)
+    told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
+    if per_step * total > STILL:
+        return passed(f"{told}.")
+    for factor in (1e2, 1e4, 1e6):
+        other = course(subject, times(to_peak * factor), scheduled=False)
+        if other.share < own.share - LEARNED:
+            return LOW.failed(
+                f"{told}, in {total:,} steps by less than {STILL:.0%}; {len(own.run.losses)} steps take the loss from "
+                f"{own.before:.3g} to {own.after:.3g}, with {factor:g} times the rate to {other.after:.3g}."
+            )
+    return LOW.unsure(f"{told}, and larger rates do no better; a longer run would tell.")
+
+
+@check(family="optimisation", stage=2, cost=3, causes=[DECAY])
+def data_wins_over_weight_decay(subject: Subject):
+    """Without weight decay the same steps learn about as much as with it."""
+    optimizer = subject.optimizer(subject.model())
+    most = max(float(group.get("weight_decay", 0) or 0) for group in optimizer.param_groups)
+    if not most:
+        return skipped("There is no weight decay.")
+
+    def without(optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["weight_decay"] = 0.0
+
+    own, other = subject.once(own_course), course(subject, without)
+    told = f"Weight decay is {most:g}: the loss goes from {own.before:.3g} to {own.after:.3g}, "
+    told += f"without it to {other.after:.3g}"
+    gained, missed = 1 - own.share, own.share - other.share
+    # Regularisation may cost some of the training loss, but not most of what can be learned.
+    if missed > LEARNED and missed > gained:
+        return DECAY.failed(f"{told}.", weight_decay=most)
+    # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
+    if _length(own.run) < SHRUNK and _length(other.run) > 2 * SHRUNK:
+        steps, left = len(own.run.losses), _length(own.run)
+        return DECAY.failed(f"Weight decay is {most:g}: in {steps} steps it leaves {left:.0%} of the weights' length.")
+    return passed(f"{told}.")
+
+
+def _length(run: Rehearsal) -> float:
+    """Of all weights together after the steps, as a share of that before."""
+    after = sum(float(each.detach().square().sum()) for each in run.model.parameters())
+    return math.sqrt(after / max(sum(float(each.square().sum()) for each in run.before.values()), 1e-30))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rates step by step, as they are and as they would be were the schedule stepped by the other unit."""
+
+    own: list[float]
+    other: list[float]
+    per_epoch: int | None
+    is_ours: bool
+
+
+def schedule_of(subject: Subject) -> Schedule:
+    """The schedule over the training, on an optimizer that trains nothing; empty where there is none."""
+    pipeline = subject.pipeline
+    if pipeline.scheduler_fn is None:
+        return Schedule([], [], None, True)
+    per_epoch = _per_epoch(subject)
+    if pipeline.scheduler_interval == "epoch" and not per_epoch:
+        return Schedule([], [], None, True)
+    total = min(pipeline.total_steps or SIMULATED, 100_000)
+    by_step = pipeline.scheduler_interval == "step"
+    own, ours = _rates(subject, total if by_step else math.ceil(total / (per_epoch or 1)))
+    other, _ = _rates(subject, math.ceil(total / (per_epoch or 1)) if by_step else total)
+    return Schedule(own, other, per_epoch, ours)
+
+
+def _per_epoch(subject: Subject) -> int | None:
+    try:
+        return len(subject.pipeline.train_loader)  # type: ignore[arg-type]
+    except TypeError:
+        return len(subject.train.batches) if subject.train.complete else None
+
+
+def _rates(subject: Subject, count: int) -> tuple[list[float], bool]:
+    optimizer = subject.optimizer(subject.model())
+    assert subject.pipeline.scheduler_fn is not None
+    schedule = subject.pipeline.scheduler_fn(optimizer)
+    ours = getattr(schedule, "optimizer", optimizer) is optimizer
+    optimizer.zero_grad(set_to_none=True)  # so that its steps change nothing
+    rates = []
+    for _ in range(min(count, SIMULATED * 4)):
+        rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
+        try:
+            optimizer._opt_called = True  # type: ignore[attr-defined]  # what a schedule looks for before it warns
+            schedule.step()
+        except (ValueError, TypeError):  # at its end, or one that wants a metric
+            break
+    return rates, ours
+
+
+@check(family="optimisation", stage=4, cost=0.5, causes=[EARLY, NO_EFFECT, LOW])
+def the_schedule_lasts_as_long_as_the_training(subject: Subject):
+    """The learning rate comes near its end only near the end of the training."""
+    rates = schedule_of(subject)
+    if not rates.own:
+        return skipped("There is no schedule, or no knowing how long an epoch is.")
+    every = max(1, len(rates.own) // 200)
+    curve = {"step": list(range(0, len(rates.own), every)), "rate": rates.own[::every]}
+    if not rates.is_ours:
+        return NO_EFFECT.failed("The schedule was made for another optimizer than the pipeline's.")
+    total, peak = subject.pipeline.total_steps, max(rates.own)
+    if peak <= 0:
+        return LOW.failed("The learning rate is zero throughout.", curve=curve)
+    over = sum(rate < OVER * peak for rate in rates.own) / len(rates.own)
+    if total and over > MOST_OVER:
+        return EARLY.failed(
+            f"For {over:.0%} of the {total:,} steps of training the rate is below {OVER:.1%} of its peak.", curve=curve
+        )
+    turns = _returns(rates.own)
+    if total and subject.pipeline.scheduler_interval == "step" and turns >= 3 and _fits(rates.other):
+        return EARLY.failed(
+            f"The rate falls and rises {turns} times; stepped once per epoch it would fall once, just to the end of "
+            "training.",
+            curve=curve,
+        )
+    if not total and rates.per_epoch and subject.pipeline.scheduler_interval == "step":
+        early = rates.own[rates.per_epoch :]
+        if early and max(early) < OVER * peak:
+            return EARLY.failed("The rate is used up before the first epoch is over.", curve=curve)
+    return passed(f"The rate is below {OVER:.1%} of its peak for {over:.0%} of the training.", curve=curve)
+
+
+def _returns(rates: list[float]) -> int:
+    """How often the rate climbs back from a tenth of its peak to most of it."""
+    peak, low, count = max(rates), False, 0
+    for rate in rates:
+        if rate < 0.1 * peak:
+            low = True
+        elif rate > 0.9 * peak and low:
+            low, count = False, count + 1
+    return count
+
+
+def _fits(rates: list[float]) -> bool:
+    """Whether a schedule falls once, and is low at the end only."""
+    peak = max(rates)
+    return len(rates) > 2 and rates[-1] < 0.2 * peak and _returns(rates) == 0

@@ -1,0 +1,111 @@
+"""What checks find: a Result each, together an AuditReport.
+
+report = audit(pipeline)
+print(report); report.passed; report.to_frame(); report.to_html()
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERDICTS = ("fail", "error", "unsure", "pass", "skipped")  # in the order of a report
+
+
+@dataclass(frozen=True)
+class Result:
+    """One verdict of one check.
+
+    Attributes:
+        check: the check's name.
+        cause: a stable id, listed in docs/audit.md; empty unless the verdict is fail or unsure.
+        verdict: pass; fail; unsure (the message says what would settle it); error (the check itself crashed);
+            skipped (it does not apply or did not fit into the budget).
+        harm: 0..1, how much worse the trained model is likely to be.
+        message: what is so, in one sentence, with the figures it rests on.
+        fix: what to do; empty unless the verdict is fail or unsure.
+        stage: of the recipe, 1..6.
+        evidence: plain JSON values. "table" is a list of rows (dicts), "pictures" a list of {"caption", "src"} with
+            data URIs, "curve" a dict of equally long lists whose first is the horizontal axis.
+        seconds: what the check took.
+        hypothesis: what a healthy pipeline does, as stated before the experiment.
+        about: what the cause is and what it does to training; empty where there is none.
+    """
+
+    check: str = ""
+    cause: str = ""
+    verdict: str = "pass"
+    harm: float = 0.0
+    message: str = ""
+    fix: str = ""
+    stage: int = 0
+    evidence: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    hypothesis: str = ""
+    about: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def passed(message: str, **evidence: Any) -> Result:
+    """The hypothesis held."""
+    return Result(verdict="pass", message=message, evidence=evidence)
+
+
+def skipped(message: str) -> Result:
+    """The check does not apply to this pipeline, and why."""
+    return Result(verdict="skipped", message=message)
+
+
+class AuditReport:
+    """All results of an audit, most harmful first."""
+
+    def __init__(self, results: Iterable[Result]):
+        self.results = sorted(results, key=lambda each: (VERDICTS.index(each.verdict), -each.harm))
+
+    @property
+    def failures(self) -> list[Result]:
+        return self.of("fail")
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    def of(self, verdict: str) -> list[Result]:
+        """The results with this verdict, most harmful first."""
+        return [each for each in self.results if each.verdict == verdict]
+
+    @property
+    def summary(self) -> str:
+        """ "3 fail, 1 unsure, 20 pass"."""
+        counts = {verdict: len(self.of(verdict)) for verdict in VERDICTS}
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "nothing was checked"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values: passed, summary, results."""
+        return {"passed": self.passed, "summary": self.summary, "results": [each.to_dict() for each in self.results]}
+
+    def to_frame(self):
+        """A pandas frame, one row per result, in the order of the report."""
+        import pandas as pd
+
+        return pd.DataFrame([each.to_dict() for each in self.results], columns=list(Result.__dataclass_fields__))
+
+    def to_html(self) -> str:
+        """One page that needs nothing else."""
+        from recipe_core.checks.page import report_page
+
+        return report_page(self)
+
+    def __str__(self) -> str:
+        lines = [f"Audit: {self.summary}."]
+        for each in self.results:
+            if each.verdict in ("fail", "unsure"):
+                lines += ["", f"{each.verdict.upper()}  {each.cause}  (stage {each.stage}, harm {each.harm:.1f})"]
+                lines += [f"  {each.message}", f"  Fix: {each.fix}"]
+        rest = [each for each in self.results if each.verdict not in ("fail", "unsure")]
+        lines += [""] * bool(rest)
+        lines += [f"{each.verdict:8}{each.check}: {each.message}" for each in rest]
+        return "\n".join(lines)

@@ -1,0 +1,261 @@
+"""What the checks of one audit share: samples of the loaders, fresh models, the time that is left.
+
+subject = Subject(pipeline, seconds=60)
+subject.train.x, subject.val.y      # a bounded sample
+subject.model()                     # fresh, the same weights every time
+for step in subject.steps(20): ...  # the pipeline's own training
+"""
+
+import copy
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from recipe_core.checks.keep import Kept
+from recipe_core.training.checkpoint import seed_everything
+from recipe_core.training.fit import endless
+from recipe_core.training.pipeline import Pipeline, on_device_of
+
+MOST_SAMPLES = 2048  # of a split: enough for all that is tested, and quick to draw
+MOST_BYTES = 2**28
+SHARE_OF_TIME = 0.1  # of the budget, that drawing one sample may take
+
+
+class OutOfTime(BaseException):
+    """The budget is spent. No Exception, so that a pipeline's own `except Exception` lets it through."""
+
+
+def shared(make: Callable[["Subject"], Any]) -> property:
+    """A property that is made once; see Subject.once."""
+    return property(lambda subject: subject.once(make), doc=make.__doc__)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first batches of a loader, as it gave them.
+
+    Attributes:
+        batches: (x, y) each.
+        complete: whether that is all the loader gives in one pass.
+        seconds: what drawing took.
+    """
+
+    batches: list
+    complete: bool
+    seconds: float
+
+    @functools.cached_property
+    def x(self) -> torch.Tensor:
+        """The inputs of all batches, on the CPU; of batches whose images have another size than the first: none."""
+        return torch.cat([x.detach().cpu() for x, _ in self._alike])
+
+    @functools.cached_property
+    def y(self) -> torch.Tensor:
+        """The targets that belong to `x`, on the CPU."""
+        return torch.cat([y.detach().cpu() for _, y in self._alike])
+
+    @property
+    def sizes(self) -> list[int]:
+        """Samples per batch."""
+        return [len(y) for _, y in self.batches]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def _alike(self) -> list:
+        first = self.batches[0][0].shape[1:]
+        return [batch for batch in self.batches if batch[0].shape[1:] == first]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the pipeline's own training, after it was taken."""
+
+    index: int
+    batch: Any
+    loss: float  # as train_step returned it
+    rate: float  # the first group's learning rate that it used
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+class Subject:
+    """A pipeline under audit. Nothing here is the caller's to keep: see `untouched`."""
+
+    def __init__(self, pipeline: Pipeline, seconds: float = 60):
+        self.pipeline = pipeline
+        self.device = torch.device(pipeline.device)
+        self.budget = seconds
+        self.deadline = time.monotonic() + seconds
+        self._made: dict[Callable, Any] = {}
+        self._failed: dict[Callable, BaseException] = {}
+        self._kept = Kept(pipeline)
+        self._models: list[nn.Module] = []  # those that model_fn gave, to notice if it gives one twice
+
+    def untouched(self):
+        """A context: what is done inside is undone after it."""
+        return self._kept.untouched()
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.deadline - time.monotonic()
+
+    def check_time(self) -> None:
+        """Raises OutOfTime when the budget is spent."""
+        if self.left() <= 0:
+            raise OutOfTime
+
+    def once(self, make: Callable[["Subject"], Any]) -> Any:
+        """What `make` gives of this subject: made when first asked for, under a fixed seed, then kept.
+
+        What failed once fails again at once. A model in it must be a copy.
+        """
+        if make in self._failed:
+            raise self._failed[make]
+        if make not in self._made:
+            seed_everything(0)
+            try:
+                self._made[make] = make(self)
+            except (Exception, OutOfTime) as error:
+                self._failed[make] = error
+                raise
+        return self._made[make]
+
+    # Data
+
+    @property
+    def train(self) -> Sample:
+        """The first batches of a pass over the training loader."""
+        return self._train[0]
+
+    @property
+    def train_again(self) -> Sample:
+        """The first batches of the pass after that."""
+        return self._train[1]
+
+    @property
+    def val(self) -> Sample:
+        """The first batches of a pass over the validation loader."""
+        return self._val[0]
+
+    @property
+    def val_again(self) -> Sample:
+        """The first batches of the pass after that."""
+        return self._val[1]
+
+    @shared
+    def _train(self) -> list[Sample]:
+        return [self.draw(self.pipeline.train_loader) for _ in range(2)]
+
+    @shared
+    def _val(self) -> list[Sample]:
+        return [self.draw(self.pipeline.val_loader) for _ in range(2)]
+
+    @shared
+    def raw_train(self) -> Sample | None:
+        """Raw training batches; None where there are none to be had."""
+        return self._raw(self.pipeline.raw_train_loader, self.pipeline.train_loader)
+
+    @shared
+    def raw_val(self) -> Sample | None:
+        """Raw validation batches; None where there are none to be had."""
+        return self._raw(self.pipeline.raw_val_loader, self.pipeline.val_loader)
+
+    def draw(self, loader: Iterable, samples: int = MOST_SAMPLES) -> Sample:
+        """A pass over a loader, cut off after so many samples, so much memory or time."""
+        started = time.monotonic()
+        seconds = max(1.0, SHARE_OF_TIME * self.budget)
+        batches: list = []
+        drawn = size = 0
+        complete = False
+        iterator = iter(loader)
+        while not (drawn >= samples or size >= MOST_BYTES or (batches and time.monotonic() - started > seconds)):
+            self.check_time()
+            try:
+                # A copy: a loader may fill the same tensor again.
+                x, y = (part.clone() for part in next(iterator))
+            except StopIteration:
+                complete = True
+                break
+            batches.append((x, y))
+            drawn += len(y)
+            size += x.numel() * x.element_size()
+        else:
+            complete = _is_at_end(loader, len(batches))
+        return Sample(batches, complete, time.monotonic() - started)
+
+    def _raw(self, given: Iterable | None, loader: Iterable) -> Sample | None:
+        if given is not None:
+            return self.draw(given)
+        dataset: Any = getattr(loader, "dataset", None)
+        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+            return None
+        rows = torch.randperm(len(dataset))[:MOST_SAMPLES].tolist()
+        return self.draw(
+            default_collate([dataset[row] for row in rows[at : at + 64]]) for at in range(0, len(rows), 64)
+        )
+
+    # Models
+
+    def model(self) -> nn.Module:
+        """A fresh model on its device; of equal weights each time.
+
+        Where model_fn gives the same object each time, it is that object as it was found: an earlier one is then
+        the same.
+        """
+        seed_everything(0)
+        model = self.pipeline.model_fn()
+        if any(model is each for each in self._models):
+            self._kept.restore()
+        self._models.append(model)
+        return model.to(self.device)
+
+    def copy(self, model: nn.Module) -> nn.Module:
+        """One more model of the same weights, without gradients."""
+        twin = copy.deepcopy(model)
+        twin.zero_grad(set_to_none=True)
+        return twin
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        return self.pipeline.optimizer_fn(model)
+
+    def outputs(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """(n, classes) of a batch, by the pipeline's `forward`, in the mode the model is in."""
+        return self.pipeline.forward(model, x.to(self.device))
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """The pipeline's loss of one batch, in the mode the model is in."""
+        x, y = on_device_of(model, batch)
+        return self.pipeline.loss_fn(self.pipeline.forward(model, x), y)
+
+    def steps(self, count: int, model: nn.Module | None = None) -> Iterator[Step]:
+        """The pipeline's own training on its first batches, schedule included; told after each step."""
+        pipeline = self.pipeline
+        model = self.model() if model is None else model
+        optimizer = self.optimizer(model)
+        scheduler = pipeline.scheduler_fn(optimizer) if pipeline.scheduler_fn else None
+        batches = endless(self.train.batches)
+        for index in range(count):
+            self.check_time()
+            batch = tuple(part.clone() for part in next(batches))  # a step may change what it is given
+            rate = float(optimizer.param_groups[0]["lr"])
+            loss = float(pipeline.train_step(model, batch, pipeline.loss_fn, optimizer))
+            yield Step(index, batch, loss, rate, model, optimizer)
+            per_epoch = len(self.train.batches)
+            if scheduler and (pipeline.scheduler_interval == "step" or (index + 1) % per_epoch == 0):
+                scheduler.step()
+
+
+def _is_at_end(loader: Iterable, batches: int) -> bool:
+    """Whether a loader that says how many batches it has, has given them all."""
+    try:
+        return len(loader) <= batches  # type: ignore[arg-type]
+    except TypeError:
+        return False

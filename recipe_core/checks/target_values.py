@@ -1,0 +1,143 @@
+"""Are the targets what the loss and the number of classes say they are?"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import labels_of
+
+IGNORED = -100  # the label that torch's losses leave out by default
+UNLIKELY = 1e-6  # that a class of the other split is missing by chance
+
+WRONG_TYPE = Cause(
+    "targets-wrong-type",
+    "Targets have another shape or type than the outputs that they are compared with: they are broadcast against each "
+    "other, so that each output is compared with all targets, or cut off to whole numbers.",
+    "Give targets the shape and type of the outputs, for instance by targets.view_as(outputs).float().",
+    0.9,
+)
+OUT_OF_RANGE = Cause(
+    "targets-out-of-range",
+    "Targets lie outside of what the number of classes or the loss allows.",
+    "Number classes from 0 to num_classes - 1; give shares between 0 and 1.",
+    0.8,
+)
+MISSING = Cause(
+    "classes-missing",
+    "A class has no samples in a split: it is never learnt, or never measured.",
+    "Split by class (stratified) and after shuffling; check num_classes, and that class numbers begin with 0.",
+    0.7,
+)
+
+
+@check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE])
+def targets_fit_outputs_and_loss(subject: Subject) -> Iterator[Result]:
+    """Each target is compared with its own output, and lies in the range that the loss is made for."""
+    found = [each for each in (_broadcast(subject), _range(subject), _one_value(subject)) if each]
+    yield from found or [passed("Targets have the shape of the outputs and values that the loss takes.")]
+
+
+def _broadcast(subject: Subject) -> Result | None:
+    x, y = subject.train.batches[0]
+    with torch.no_grad():
+        outputs = subject.outputs(subject.model().eval(), x)
+    y = y.to(outputs.device)
+    if outputs.shape == y.shape or outputs.numel() != y.numel() or len(y) < 2:
+        return None
+    loss = subject.pipeline.loss_fn
+    with contextlib.suppress(RuntimeError, ValueError, TypeError):
+        # Targets that vary: of equal ones every pairing has the same loss.
+        varied = y if len(y.unique()) > 1 else torch.arange(len(y)).to(y).reshape(y.shape)
+        given, paired = float(loss(outputs, varied)), float(loss(outputs, varied.reshape(outputs.shape)))
+        if not math.isclose(given, paired, rel_tol=1e-4):
+            shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)}"
+            return WRONG_TYPE.failed(f"The loss of {shapes} is {given:.4g}, of both in the same shape {paired:.4g}.")
+    return None
+
+
+def _range(subject: Subject) -> Result | None:
+    classes = subject.pipeline.num_classes
+    for name, sample in (("training", subject.train), ("validation", subject.val)):
+        y = sample.y
+        if not classes or not len(y):
+            continue
+        if y.ndim == 1 and not y.is_floating_point():
+            wrong = ((y < 0) & (y != IGNORED)) | (y >= classes)
+            bounds = f"0 to {classes - 1}"
+        elif y.ndim == 2 and y.is_floating_point() and y.shape[1] == classes:
+            wrong = ((y < -1e-6) | (y > 1 + 1e-6)).any(1) & ~_hinge(y)
+            bounds = "0 to 1"
+        else:
+            continue
+        if wrong.any():
+            return OUT_OF_RANGE.failed(
+                f"{int(wrong.sum())} of {len(y)} {name} targets lie outside of {bounds}: "
+                f"{float(y.min()):g} to {float(y.max()):g}."
+            )
+    return None
+
+
+def _hinge(y: torch.Tensor) -> bool:
+    """Whether targets are -1 and 1, as hinge losses have them."""
+    return bool((y.abs() == 1).all())
+
+
+def _one_value(subject: Subject) -> Result | None:
+    y = subject.train.y.float()
+    if subject.pipeline.num_classes or len(y) < 20 or float((y - y[:1]).abs().max()) > 0:
+        return None
+    return WRONG_TYPE.failed(
+        f"All {len(y)} training targets are {float(y.flatten()[0]):g}; were they cut off to whole numbers?"
+    )
+
+
+@check(family="data", stage=1, cost=0.4, causes=[MISSING])
+def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
+    """Every class has samples in training and in validation."""
+    classes = subject.pipeline.num_classes
+    train, val = (labels_of(sample.y, classes) for sample in (subject.train, subject.val))
+    if train is None or val is None:
+        yield skipped("There are no classes.")
+        return
+    size = max(classes, int(train.max()) + 1, int(val.max()) + 1)
+    counts = {
+        "training": torch.bincount(train.clamp_min(0), minlength=size),
+        "validation": torch.bincount(val.clamp_min(0), minlength=size),
+    }
+    found = [
+        each
+        for name, sample, other in (("training", subject.train, "validation"), ("validation", subject.val, "training"))
+        if (each := _missing(name, sample, counts[name], counts[other]))
+    ]
+    yield from found or [passed("No class is missing.", table=_table(counts))]
+
+
+def _missing(name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
+    """Classes without samples here that cannot be missing by chance, given how frequent they are in the other split."""
+    empty = (here == 0).nonzero().flatten().tolist()
+    if not empty or not sample.complete:
+        return None
+    drawn, share = int(here.sum()), there.double() / max(1, int(there.sum()))
+    surprising = [each for each in empty if (1 - float(share[each])) ** drawn < UNLIKELY]
+    # In no split at all: either the number of classes is wrong, or nothing is known of them.
+    nowhere = [each for each in empty if not there[each]] if drawn > 20 * len(here) and name == "training" else []
+    told = surprising or nowhere
+    if not told:
+        return None
+    shown = ", ".join(map(str, told[:8])) + (", ..." if len(told) > 8 else "")
+    one = len(told) == 1
+    return MISSING.failed(
+        f"{'Class' if one else 'Classes'} {shown} {'has' if one else 'have'} none of the {drawn} {name} samples"
+        + (" and none of the others." if not surprising else f", but {int(there[told].sum())} in the other split."),
+        table=_table({name: here, "other split": there}),
+    )
+
+
+def _table(counts: dict[str, torch.Tensor]) -> list[dict[str, int]]:
+    size = min(200, *(len(each) for each in counts.values()))
+    return [{"class": number, **{name: int(each[number]) for name, each in counts.items()}} for number in range(size)]

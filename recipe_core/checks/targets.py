@@ -1,0 +1,48 @@
+"""What targets mean: labels out of whatever form a loss takes them in, and outputs that would be right answers."""
+
+import torch
+from torch.nn import functional as F
+
+SURE = 8.0  # logit of an answer without doubt
+
+
+def labels_of(targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:
+    """int64 (n,): the class of each sample, from indices, one-hot rows or shares; None for regression."""
+    if not num_classes or not len(targets):
+        return None
+    rows = targets.reshape(len(targets), -1)
+    if rows.shape[1] == 1:
+        flat = rows[:, 0]
+        return flat.round().long() if torch.equal(flat.float(), flat.float().round()) else None
+    return rows.argmax(1) if rows.shape[1] == num_classes else None
+
+
+def answers(labels: torch.Tensor, like: torch.Tensor, sure: torch.Tensor | float = SURE) -> torch.Tensor:
+    """Outputs that say these classes, in the form that a model's own outputs have.
+
+    Args:
+        labels: int64 (n,).
+        like: outputs of the model: (n, classes), or (n,) or (n, 1) of two classes; scores, log-probabilities or
+            probabilities.
+        sure: the logit by which an answer stands out, of all samples or (n,).
+    """
+    sure = torch.as_tensor(sure, dtype=torch.float32).expand(len(labels))
+    if like.ndim == 1 or like.shape[1] == 1:
+        logits = (2 * labels.float() - 1) * sure
+        logits = logits if like.ndim == 1 else logits[:, None]
+        return torch.sigmoid(logits) if _are_shares(like) else logits
+    logits = F.one_hot(labels, like.shape[1]).float() * sure[:, None]
+    return as_outputs(logits, like)
+
+
+def as_outputs(logits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Logits (n, classes) as the probabilities or log-probabilities that a model's own outputs are."""
+    if _are_shares(like):
+        return logits.softmax(1) if torch.allclose(like.sum(1), torch.ones(len(like)), atol=1e-3) else logits.sigmoid()
+    if torch.allclose(like.logsumexp(1), torch.zeros(len(like)), atol=1e-3):
+        return logits.log_softmax(1)
+    return logits
+
+
+def _are_shares(outputs: torch.Tensor) -> bool:
+    return bool((outputs >= 0).all() and (outputs <= 1).all()) and bool((outputs > 0).any())

@@ -1,0 +1,175 @@
+"""Are the units alive? Activations are read off the graph of gradients, so that functional ones are seen, too."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import NORMS, rehearsal
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
+
+BATCHES = 4
+MOST = 0.9  # of a layer's units: of a random layer about half are on
+FLAT = 0.02  # the slope of a unit, of 1, below which it hardly passes a gradient on
+FADED = 1e-8  # of the largest relative gradient: about what is left of a float's precision
+PASSES = 12  # forward passes that batch norm gets to learn its statistics
+
+DEAD = Cause(
+    "dead-units",
+    "Most ReLUs of a layer are off for every image: they pass no gradient on and stay off.",
+    "Start biases at zero or slightly above; lower the learning rate; normalise the inputs.",
+    0.7,
+)
+SATURATED = Cause(
+    "saturated-units",
+    "Most sigmoids or tanhs of a layer sit at their bounds, where they pass hardly any gradient on.",
+    "Start with smaller weights (Glorot), biases at zero, and normalised inputs; or use ReLU.",
+    0.6,
+)
+VANISHING = Cause(
+    "vanishing-gradients",
+    "The gradient fades on its way to the first layers, which hardly learn.",
+    "Use ReLU, normalisation or residual connections instead of many sigmoids in a row.",
+    0.7,
+)
+STATISTICS = Cause(
+    "batchnorm-statistics-off",
+    "Batch norm does not average its statistics over the training batches: evaluation sees other activations than "
+    "training did.",
+    "Leave momentum at about 0.1: it is the share of the new batch, not of the old average.",
+    0.6,
+)
+
+
+@check(family="model", stage=2, cost=0.5, causes=[DEAD, SATURATED])
+def units_are_alive(subject: Subject):
+    """In the fresh model most units of each layer have a slope for some of the images."""
+    model = subject.model().train()
+    dead: list[float] = []
+    flat: list[float] = []
+    layers = 0
+    inputs = [x for x, _ in subject.train.batches[:BATCHES]]
+    if not all(bool(x.isfinite().all()) for x in inputs) or not any(float(x.float().std()) for x in inputs):
+        return skipped("The inputs are not finite, or all the same.")
+    seen: dict[tuple[str, int], list[torch.Tensor]] = {}
+    for x in inputs:
+        for number, (kind, slope) in enumerate(_slopes(subject.outputs(model, x))):
+            seen.setdefault((kind, number), []).append(slope)
+    for (kind, _), slopes in seen.items():
+        if any(each.shape[1:] != slopes[0].shape[1:] for each in slopes) or slopes[0].ndim < 2:
+            continue
+        slope = torch.cat(slopes)
+        layers += 1
+        off = float((slope.transpose(0, 1).flatten(1).amax(1) == 0).float().mean())
+        at_bounds = float((slope < FLAT).float().mean())
+        if kind == "Relu" and off >= MOST:
+            dead.append(off)
+        elif kind != "Relu" and at_bounds >= MOST:
+            flat.append(at_bounds)
+    results = []
+    if dead:
+        results.append(
+            DEAD.failed(f"In {len(dead)} of {layers} layers {max(dead):.0%} of the units are off for all images.")
+        )
+    if flat:
+        results.append(
+            SATURATED.failed(
+                f"In {len(flat)} of {layers} layers {max(flat):.0%} of the activations are at their bounds."
+            )
+        )
+    return results or passed(f"Those of {layers} layers are.")
+
+
+def _slopes(outputs: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """The derivative of each unit of each ReLU, sigmoid and tanh on the way to the outputs."""
+    seen, wait = set(), [outputs.grad_fn]
+    while wait:
+        node = wait.pop(0)
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        wait += [each for each, _ in node.next_functions]
+        kind = node.name().partition("Backward")[0]
+        if kind in ("Relu", "Sigmoid", "Tanh"):
+            result = node._saved_result.detach().float()  # type: ignore[attr-defined]
+            slopes = {"Relu": (result > 0).float(), "Sigmoid": 4 * result * (1 - result), "Tanh": 1 - result**2}
+            yield kind, slopes[kind]
+
+
+@check(family="model", stage=2, cost=0.5, causes=[VANISHING])
+def gradients_reach_the_first_layers(subject: Subject):
+    """The relative gradient of the first layers is not many orders of magnitude below that of the last."""
+    model = subject.copy(subject.once(rehearsal).model).train()
+    fresh = subject.model().train()
+    best: dict[str, float] = {}
+    for each in (fresh, model):
+        seed_everything(0)
+        subject.loss(each, subject.train.batches[0]).float().mean().backward()
+        for name, layer in each.named_modules():
+            weight = getattr(layer, "weight", None)
+            if isinstance(weight, nn.Parameter) and weight.ndim > 1 and weight.grad is not None:
+                size = float(weight.detach().norm())
+                best[name] = max(best.get(name, 0.0), float(weight.grad.norm()) / size if size else math.inf)
+    values = [each for each in best.values() if math.isfinite(each)]
+    if len(values) < 3 or not max(values):
+        return skipped("There are fewer than three layers with gradients.")
+    name, least = min(((name, each) for name, each in best.items() if math.isfinite(each)), key=lambda pair: pair[1])
+    if 0 < least < FADED * max(values):
+        return VANISHING.failed(f"The relative gradient of {name} is {least:.1g}, of the largest {max(values):.1g}.")
+    return passed(f"They lie between {least:.1g} and {max(values):.1g}.")
+
+
+@check(family="model", stage=2, cost=1, causes=[STATISTICS])
+def batchnorm_learns_the_statistics(subject: Subject):
+    """After some batches in train mode the running statistics are about the average of the batches'."""
+    watched = subject.once(rehearsal).forwards
+    model = subject.model()
+    norms = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, NORMS) and layer.track_running_stats and layer.running_mean is not None
+        and any(call.modes.get(name) for call in watched)
+    }  # fmt: skip
+    batches = subject.train.batches[:PASSES]
+    if not norms:
+        return skipped("No batch norm learns statistics in training.")
+    if len(batches) < 3:
+        return skipped("There are too few batches to average over.")
+    means: dict[str, list[torch.Tensor]] = {name: [] for name in norms}
+
+    def look(name):
+        def hook(layer, inputs):
+            x = inputs[0].detach().float()
+            means[name].append(x.transpose(0, 1).flatten(1).mean(1))
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(look(name)) for name, layer in norms.items()]
+    start = {name: _running_mean(layer).clone() for name, layer in norms.items()}
+    model.train()
+    with torch.no_grad():
+        for x, _ in batches:
+            subject.outputs(model, x)
+    for handle in handles:
+        handle.remove()
+    for name, layer in norms.items():
+        if len(means[name]) < 3:
+            continue
+        target = torch.stack(means[name][:-1]).mean(0)
+        last, now = means[name][-1], _running_mean(layer)
+        if torch.equal(now, start[name]) and float((target - now).norm()) > 1e-3:
+            return STATISTICS.failed(f"The running mean of {name} does not move in {len(batches)} batches.")
+        noise = float((last - target).norm())
+        if noise and float((now - last).norm()) < 0.1 * noise:
+            return STATISTICS.failed(f"The running mean of {name} is that of the last batch, not an average.")
+    return passed(f"Those of {len(norms)} layers do.")
+
+
+def _running_mean(layer: nn.Module) -> torch.Tensor:
+    mean = layer.running_mean
+    assert isinstance(mean, torch.Tensor)
+    return mean

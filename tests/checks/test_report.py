@@ -1,0 +1,56 @@
+"""The report: its order, its forms, what it says of a pipeline with a bug and of one without."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recipe_core.checks.docs import document
+from recipe_core.checks.registry import checks
+from recipe_core.checks.result import AuditReport, Result
+
+BAD = Result("a_check", "a-cause", "fail", 0.4, "It is <wrong>.", "Do right.", 1, {"figure": 0.5}, 0.1, "It is right.")
+WORSE = Result("b_check", "b-cause", "fail", 0.9, "It is worse.", "Do better.", 2)
+FINE = Result("c_check", message="All is well.", stage=3)
+
+
+def test_the_most_harmful_failure_comes_first_and_what_passed_last():
+    report = AuditReport([FINE, BAD, WORSE])
+    assert [each.check for each in report.results] == ["b_check", "a_check", "c_check"]
+    assert not report.passed
+    assert AuditReport([FINE]).passed
+
+
+def test_a_report_reads_as_text_as_a_frame_and_as_json():
+    report = AuditReport([FINE, BAD])
+    assert "a-cause" in str(report) and "Do right." in str(report)
+    frame = report.to_frame()
+    assert list(frame["verdict"]) == ["fail", "pass"]
+    assert json.loads(json.dumps(report.to_dict()))["results"][0]["evidence"] == {"figure": 0.5}
+
+
+def test_what_a_pipeline_says_of_itself_is_escaped_in_html():
+    picture = {"caption": '"><script>', "src": "data:image/png;base64,AA"}
+    page = AuditReport([Result(verdict="fail", message="<script>", evidence={"pictures": [picture]})]).to_html()
+    assert "<script>" not in page
+    assert "data:image/png" in page
+
+
+def test_every_check_states_its_hypothesis_and_every_cause_its_fix():
+    for check in checks():
+        assert check.hypothesis.endswith("."), check.name
+        for cause in check.causes:
+            assert cause.about and cause.fix and 0 < cause.harm <= 1, cause.id
+
+
+def test_a_cause_that_several_checks_find_is_the_same_everywhere():
+    known = {}
+    for check in checks():
+        for cause in check.causes:
+            assert known.setdefault(cause.id, cause) == cause
+
+
+def test_docs_audit_lists_every_cause():
+    text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
+    if text != document():
+        pytest.fail("docs/audit.md is old: python -m recipe_core.checks.docs > docs/audit.md")

@@ -1,0 +1,67 @@
+"""A dozen cases of the collection; all of them run in benchmarks/audit.py."""
+
+import warnings
+
+import pytest
+import torch
+
+from recipe_core.checks.audit import audit, run_check
+from recipe_core.checks.registry import checks
+from recipe_core.checks.subject import Subject
+from tests.checks.zoo import CASES
+
+torch.set_num_threads(1)
+BY_NAME = {case.name: case for case in CASES}
+FAMILIES = {"data", "model", "optimisation", "evaluation"}
+BUGS = [
+    "labels_unrelated_in_two_classes",
+    "targets_broadcast_against_outputs",
+    "mixed_images_with_one_label",
+    "centred_over_the_batch",
+    "tanh_on_logits",
+    "all_weights_the_same",
+    "gradients_of_the_body_never_zeroed",
+    "the_loss_is_clipped",
+    "decay_of_200_in_adamw",
+    "epochs_of_a_schedule_counted_in_steps",
+    "measured_once_and_remembered",
+    "the_best_sample_of_each_class",
+]
+CORRECT = ["hinge_loss", "a_linear_model_that_begins_at_zero"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_is_found_for_the_right_reason(name):
+    case = BY_NAME[name]
+    subject = Subject(case.build())
+    fit = [check for check in checks() if case.causes & {cause.id for cause in check.causes}]
+    results = [each for check in fit for each in run_check(check, subject)]
+    causes = {each.cause for each in results if each.verdict == "fail"}
+    assert causes and causes <= case.causes
+    assert [each.message for each in results if each.verdict == "error"] == []
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_a_correct_pipeline_gets_no_failure_and_no_check_crashes_on_it(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = audit(BY_NAME[name].build())
+    assert report.passed, str(report)
+    assert [each.message for each in report.of("error")] == []
+
+
+def test_every_bug_has_a_healthy_twin_in_the_same_half():
+    bugs = [case for case in CASES if case.causes]
+    assert len(bugs) >= 60
+    assert all(BY_NAME[f"{case.name} (healthy)"].half == case.half for case in bugs)
+
+
+def test_both_halves_hold_bugs_of_all_families_and_unusual_pipelines():
+    for half in ("dev", "held-out"):
+        assert {case.family for case in CASES if case.half == half} == FAMILIES | {"unusual"}
+
+
+def test_every_expected_cause_is_one_that_a_check_can_find():
+    known = {cause.id for check in checks() for cause in check.causes}
+    assert set().union(*(case.causes for case in CASES)) - known == set()

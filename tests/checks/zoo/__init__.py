@@ -1,0 +1,17 @@
+"""The collection: pipelines with one silent bug each, their healthy twins, and correct ones that are unusual."""
+
+from tests.checks.zoo import (  # noqa: F401  (importing them registers their cases)
+    data_inputs,
+    data_labels,
+    evaluation_bugs,
+    model_layers,
+    model_outputs,
+    optimisation_settings,
+    optimisation_steps,
+    unusual_data,
+    unusual_models,
+    unusual_training,
+)
+from tests.checks.zoo.case import CASES, Case
+
+__all__ = ["CASES", "Case"]

@@ -1,0 +1,215 @@
+"""Bugs of the data, first part: labels, classes and splits."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+
+from tests.checks.zoo.base import evaluate_regression, healthy, sgd
+from tests.checks.zoo.case import bug
+from tests.checks.zoo.sets import colours, digits, imbalanced, loader, photos, positions, textures
+
+
+def shuffled(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+@bug("data", "labels-unrelated")
+def labels_in_another_order(broken):
+    images = textures()
+    y = images.y[shuffled(len(images.y))] if broken else images.y
+    return healthy(images.with_(y=y), "cnn")
+
+
+@bug("data", "labels-unrelated", "labels-partly-wrong")
+def labels_of_the_next_image(broken):
+    """One line too many was skipped in the table of labels."""
+    images = digits()
+    return healthy(images.with_(y=images.y.roll(1), val_y=images.val_y.roll(1)) if broken else images, "mlp")
+
+
+@bug("data", "labels-unrelated")
+def labels_unrelated_in_two_classes(broken):
+    images = photos()
+    y = images.y[shuffled(len(images.y))] if broken else images.y
+    return healthy(images.with_(y=y), "cnn")
+
+
+@bug("data", "labels-partly-wrong", "labels-unrelated")
+def labels_partly_in_another_order(broken):
+    """The second of two tables of labels was sorted otherwise."""
+    images = digits()
+    y, half = images.y.clone(), len(images.y) // 2
+    if broken:
+        y[half:] = y[half:][shuffled(len(y) - half)]
+    return healthy(images.with_(y=y), "mlp")
+
+
+@bug("data", "labels-partly-wrong")
+def one_class_mislabelled(broken):
+    """Every 3 that one annotator saw became a 5."""
+    images = digits()
+    y = images.y.clone()
+    threes = (y == 3).nonzero()[:, 0]
+    if broken:
+        y[threes[: len(threes) * 2 // 3]] = 5
+    return healthy(images.with_(y=y), "cnn")
+
+
+@bug("data", "validation-classes-differ")
+def validation_classes_sorted_as_text(broken):
+    """Two folders, whose classes were numbered each for itself."""
+    images = digits()
+    order = torch.tensor([3, 0, 5, 2, 1, 4, 9, 7, 8, 6])
+    return healthy(images.with_(val_y=order[images.val_y]) if broken else images, "cnn")
+
+
+@bug("data", "validation-classes-differ")
+def validation_classes_shifted_by_one(broken):
+    images = textures(classes=5)
+    return healthy(images.with_(val_y=(images.val_y + 1) % 5) if broken else images, "cnn")
+
+
+@bug("data", "validation-classes-differ")
+def two_validation_classes_swapped(broken):
+    images = colours()
+    order = torch.tensor([0, 2, 1, 3, 4])
+    return healthy(images.with_(val_y=order[images.val_y]) if broken else images, "mlp")
+
+
+@bug("data", "split-leak")
+def validation_images_in_train(broken):
+    images = photos()
+    if broken:
+        images = images.with_(x=torch.cat([images.x, images.val_x[::2]]), y=torch.cat([images.y, images.val_y[::2]]))
+    return healthy(images, "cnn")
+
+
+@bug("data", "split-leak")
+def validation_is_a_part_of_train(broken):
+    images = digits()
+    return healthy(images.with_(val_x=images.x[:300], val_y=images.y[:300]) if broken else images, "mlp")
+
+
+@bug("data", "split-leak")
+def validation_images_nearly_in_train(broken):
+    """Augmented first, split afterwards: noisy, shifted copies of train images validate."""
+    images = textures(noise=12)
+    if broken:
+        noise = torch.randn(images.x[:256].shape, generator=torch.Generator().manual_seed(0)) * 4
+        copies = (images.x[:256].float() * 1.05 + noise).clamp(0, 255).byte()
+        images = images.with_(
+            val_x=torch.cat([copies[:160], images.val_x[160:]]), val_y=torch.cat([images.y[:160], images.val_y[160:]])
+        )
+    return healthy(images, "cnn")
+
+
+@bug("data", "classes-missing")
+def a_class_missing_in_train(broken):
+    """Sorted by class and cut: the last class is all in the validation split."""
+    images = digits()
+    keep = images.y != 9 if broken else torch.ones(len(images.y), dtype=torch.bool)
+    return healthy(images.with_(x=images.x[keep], y=images.y[keep]), "cnn")
+
+
+@bug("data", "classes-missing")
+def validation_has_few_classes(broken):
+    images = colours(8)
+    keep = images.val_y < 3 if broken else torch.ones(len(images.val_y), dtype=torch.bool)
+    return healthy(images.with_(val_x=images.val_x[keep], val_y=images.val_y[keep]), "mlp")
+
+
+@bug("data", "targets-out-of-range", "classes-missing")
+def labels_counted_from_one(broken):
+    images = textures()
+    if broken:
+        images = images.with_(y=images.y + 1, val_y=images.val_y + 1, classes=5)
+    return healthy(images, "cnn")
+
+
+@bug("data", "targets-wrong-type")
+def targets_broadcast_against_outputs(broken):
+    """Outputs (n, 1) less targets (n,) is (n, n): every output against every target."""
+    images = positions()
+    if broken:
+        images = images.with_(y=images.y[:, 0], val_y=images.val_y[:, 0])
+    return healthy(images, "mlp", evaluate=evaluate_regression)
+
+
+@bug("data", "targets-wrong-type")
+def one_hot_targets_of_bytes(broken):
+    """Labels as shares of 255."""
+    images = digits()
+    hot, val_hot = F.one_hot(images.y).float(), F.one_hot(images.val_y).float()
+
+    def evaluate(model, batches):
+        model.eval()
+        with torch.no_grad():
+            hits = torch.cat([(model(x).argmax(1) == y.argmax(1)).float() for x, y in batches])
+        return {"accuracy": hits.mean().item()}
+
+    return healthy(
+        images.with_(y=hot / 255 if broken else hot, val_y=val_hot / 255 if broken else val_hot),
+        "mlp",
+        evaluate=evaluate,
+    )
+
+
+@bug("data", "not-shuffled")
+def sorted_by_class_and_not_shuffled(broken):
+    images = digits()
+    order = images.y.sort().indices
+    train = loader(images.normalise(images.x)[order], images.y[order], 32, shuffle=not broken)
+    return healthy(images, "cnn", train_loader=train)
+
+
+@bug("data", "not-shuffled")
+def sorted_photos_not_shuffled(broken):
+    images = photos()
+    order = images.y.sort().indices
+    train = loader(images.normalise(images.x)[order], images.y[order], 16, shuffle=not broken)
+    return healthy(images, "cnn", train_loader=train, optimizer_fn=sgd)
+
+
+@bug("data", "samples-never-drawn", "classes-missing", "not-shuffled")
+def the_last_classes_dropped_with_the_last_batch(broken):
+    images = colours(5, train=640)
+    order = images.y.sort().indices
+    train = loader(images.normalise(images.x)[order], images.y[order], 500, shuffle=not broken, drop_last=True)
+    return healthy(images, "mlp", train_loader=train)
+
+
+@bug("data", "samples-drawn-unevenly", "samples-never-drawn")
+def a_sampler_that_repeats_a_few(broken):
+    images = textures()
+    rows = range(48) if broken else range(len(images.y))
+    sampler = SubsetRandomSampler(rows)
+    train = loader(images.normalise(images.x), images.y, 32, sampler=sampler)
+    return healthy(images, "cnn", train_loader=train)
+
+
+@bug("data", "samples-drawn-unevenly")
+def weights_by_frequency_instead_of_rarity(broken):
+    images = imbalanced(digits(), 0.75)
+    counts = torch.bincount(images.y).double()
+    weights = (counts**2 if broken else 1 / counts)[images.y]
+    sampler = WeightedRandomSampler(weights.tolist(), len(images.y))
+    return healthy(images, "mlp", train_loader=loader(images.normalise(images.x), images.y, 32, sampler=sampler))
+
+
+@bug("data", "samples-drawn-unevenly", "samples-never-drawn")
+def a_sampler_with_a_heavy_head(broken):
+    """Weights of a former round of hard examples were kept: a tenth of the images is drawn nine times in ten."""
+    images = colours()
+    weights = np.ones(len(images.y))
+    if broken:
+        weights[: len(weights) // 10] = 81
+    sampler = WeightedRandomSampler(weights.tolist(), len(weights)) if broken else RandomSampler(images.y)
+    return healthy(images, "mlp", train_loader=loader(images.normalise(images.x), images.y, 32, sampler=sampler))
+
+
+@bug("data", "samples-never-drawn", "evaluates-part")
+def validation_drops_its_last_batch(broken):
+    images = digits()
+    val = loader(images.normalise(images.val_x), images.val_y, 256, drop_last=broken)
+    return healthy(images, "cnn", val_loader=val)
