@@ -1,17 +1,12 @@
 """The catalog: one row per sample, in Parquet, asked by DuckDB for just the rows that are shown.
 
-    catalog = Catalog(dataset_folder)
-    catalog.rows(Selection(where="label = 'cat'"), order_by="brightness desc", limit=48)
-
-DuckDB is locked to this dataset's folder: it opens no other file, loads nothing, and its settings cannot be changed.
+catalog = Catalog(dataset_folder)
+catalog.rows(Selection(where="label = 'cat'"), order_by="brightness desc", limit=48)
 """
 
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import duckdb
 import numpy as np
@@ -19,44 +14,51 @@ import pandas as pd
 import pyarrow as pa
 from duckdb import DuckDBPyRelation
 
-from recipe_core import settings
-from recipe_core.data.condition import first_line
-from recipe_core.data.facts import ABOUT
-from recipe_core.data.selection import Selection, is_axis, is_time, known_column
+from recipe_core.data.locked_rows import LockedRows, quoted, types_of
+from recipe_core.data.selection import EVERYTHING, Selection, is_axis, is_time, known_column
 from recipe_core.errors import BadQuery, NotFound
 
 GIVEN = ("key", "label", "split")
 EXPORT_SECONDS = 3600.0
-EVERYTHING = Selection()
 ORDER_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^,"\s][^,]*?))(?:\s+(asc|desc))?\s*(?:,|$)', re.IGNORECASE)
-Answer = TypeVar("Answer")
 
 
 class Catalog:
     """The samples of one dataset: the finished scan's, or, while the first scan runs, those measured so far.
 
+    With `decided` (see LockedRows) each sample has two more columns, derived from the decisions at the time of asking.
     Instances may be shared between threads.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, decided: Callable[[], pa.Table | None] | None = None):
         self.folder = Path(folder)
-        self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._rows = LockedRows(self.folder, decided)
 
     # What there is
 
     @property
     def files(self) -> list[str]:
         """The Parquet files that make up the catalog now."""
-        finished = self.folder / "catalog" / "catalog.parquet"
-        if finished.exists():
-            return [str(finished)]
-        return sorted(str(path) for path in (self.folder / "scan").glob("*/parts/*.parquet"))
+        return self._rows.files
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a scan has come to its end, so that the catalog has all samples."""
+        return self._rows.finished.exists()
+
+    @property
+    def version(self) -> tuple:
+        """Another one as soon as the catalog holds other rows."""
+        try:
+            info = self._rows.finished.stat()
+        except FileNotFoundError:
+            return tuple(self.files)  # a part is written once
+        return info.st_ino, info.st_mtime_ns, info.st_size
 
     def types(self) -> dict[str, str]:
         """Column -> DuckDB type, of the columns that are shown (internal ones start with an underscore)."""
-        return self._ask(
-            lambda rows: {name: kind for name, kind in _types(rows).items() if not name.startswith("_")}, {}
+        return self._rows.ask(
+            lambda rows: {name: kind for name, kind in types_of(rows).items() if not name.startswith("_")}, {}
         )
 
     def axes(self) -> list[str]:
@@ -73,7 +75,7 @@ class Catalog:
     # Questions
 
     def count(self, selection: Selection = EVERYTHING) -> int:
-        return self._ask(lambda rows: rows.aggregate("count(*)").fetchall()[0][0], 0, selection)
+        return self._rows.ask(lambda rows: rows.aggregate("count(*)").fetchall()[0][0], 0, selection)
 
     def totals(self) -> dict[str, int]:
         """Samples and bytes; of the samples how many are unreadable, exact copies, misnamed, flat, unlabelled."""
@@ -87,7 +89,7 @@ class Catalog:
             return dict(zip(("samples", "file_bytes", *conditions), map(int, values), strict=True))
 
         names = ("samples", "file_bytes", "unreadable", "copied", "misnamed", "flat", "unlabelled")
-        return self._ask(answer, dict.fromkeys(names, 0))
+        return self._rows.ask(answer, dict.fromkeys(names, 0))
 
     def rows(
         self,
@@ -109,11 +111,11 @@ class Catalog:
         """
 
         def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
-            ordered = rows.order(parse_order(order_by, _types(rows)))
+            ordered = rows.order(parse_order(order_by, types_of(rows)))
             shown = ordered.limit(limit if limit is not None else 2**62, offset=offset)
             return _shown(shown, internal).df()
 
-        return self._ask(answer, pd.DataFrame(columns=list(GIVEN)), selection)
+        return self._rows.ask(answer, pd.DataFrame(columns=list(GIVEN)), selection)
 
     def sample(self, key: str) -> dict:
         """One sample's row, with its internal columns.
@@ -130,37 +132,37 @@ class Catalog:
         """How many selected samples stand before this one in the order; None where it is not selected."""
 
         def answer(rows: DuckDBPyRelation) -> int | None:
-            order = parse_order(order_by, _types(rows))
+            order = parse_order(order_by, types_of(rows))
             numbered = rows.project(f"key, row_number() OVER (ORDER BY {order}) - 1 AS position")
             found = numbered.filter(duckdb.ColumnExpression("key") == duckdb.ConstantExpression(key)).fetchall()
             return found[0][1] if found else None
 
-        return self._ask(answer, None, selection)
+        return self._rows.ask(answer, None, selection)
 
     def choices(self, column: str, selection: Selection = EVERYTHING, limit: int = 1000) -> pd.DataFrame:
         """A column's values and how many samples have each, most frequent first: columns `value` (text), `samples`."""
 
         def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
-            name = quoted(known_column(column, _types(rows)))
+            name = quoted(known_column(column, types_of(rows)))
             counted = rows.aggregate(
                 f"CAST({name} AS VARCHAR) AS value, count(*) AS samples", f"CAST({name} AS VARCHAR)"
             )
             return counted.order("samples DESC, value").limit(limit).df()
 
-        return self._ask(answer, pd.DataFrame({"value": [], "samples": []}), selection)
+        return self._rows.ask(answer, pd.DataFrame({"value": [], "samples": []}), selection)
 
     def extent(self, column: str, selection: Selection = EVERYTHING) -> tuple | None:
         """Lowest and highest value of an axis, or None where it has no value."""
 
         def answer(rows: DuckDBPyRelation) -> tuple | None:
-            name = quoted(known_column(column, _types(rows)))
-            if not is_axis(kind := _types(rows)[column]):
+            name = quoted(known_column(column, types_of(rows)))
+            if not is_axis(kind := types_of(rows)[column]):
                 raise BadQuery(f'The column "{column}" holds no numbers or times, so it has no histogram.')
             usual = f"{name} IS NOT NULL" + (f" AND isfinite({name})" if kind in ("FLOAT", "DOUBLE") else "")
             low, high = rows.filter(usual).aggregate(f"min({name}), max({name})").fetchall()[0]
             return None if low is None else (low, high)
 
-        return self._ask(answer, None, selection)
+        return self._rows.ask(answer, None, selection)
 
     def histogram(self, column: str, selection: Selection = EVERYTHING, bins: int = 40) -> pd.DataFrame:
         """Samples per equal interval of an axis: columns `low`, `high`, `samples`; whole for whole numbers."""
@@ -169,7 +171,7 @@ class Catalog:
             return pd.DataFrame({"low": [], "high": [], "samples": []})
 
         def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
-            kind, name = _types(rows)[column], quoted(column)
+            kind, name = types_of(rows)[column], quoted(column)
             value = f"epoch({name})" if is_time(kind) else f"CAST({name} AS DOUBLE)"
             start, width, count, end = _intervals(extent, kind, bins)
             position = f"CAST(least(floor(({value} - {start!r}) / {width!r}), {count - 1}) AS INTEGER)"
@@ -182,7 +184,7 @@ class Catalog:
                 table["low"], table["high"] = (pd.to_datetime(table[edge], unit="s") for edge in ("low", "high"))
             return table
 
-        return self._ask(answer, pd.DataFrame(), selection)
+        return self._rows.ask(answer, pd.DataFrame(), selection)
 
     def grouped(
         self, column: str, selection: Selection, order_by: str, per_group: int, limit: int, offset: int
@@ -190,7 +192,7 @@ class Catalog:
         """The first samples of each value of a column, largest groups first; `_group_samples` is their group's size."""
 
         def answer(rows: DuckDBPyRelation) -> pd.DataFrame:
-            name, order = quoted(known_column(column, _types(rows))), parse_order(order_by, _types(rows))
+            name, order = quoted(known_column(column, types_of(rows))), parse_order(order_by, types_of(rows))
             found = rows.query(
                 "selected",
                 # The window sees a few columns only; the rows that are shown are fetched whole afterwards.
@@ -205,70 +207,21 @@ class Catalog:
             )
             return found.df() if found is not None else pd.DataFrame()
 
-        return self._ask(answer, pd.DataFrame(), selection)
+        return self._rows.ask(answer, pd.DataFrame(), selection)
 
     def batches(
         self, selection: Selection = EVERYTHING, order_by: str = "", limit: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The selected rows, in order, a batch at a time, so that memory stays bounded."""
         if files := self.files:
-            with self._selected(files, selection, EXPORT_SECONDS) as rows:
-                ordered = rows.order(parse_order(order_by, _types(rows)))
+            with self._rows.selected(files, selection, EXPORT_SECONDS) as rows:
+                ordered = rows.order(parse_order(order_by, types_of(rows)))
                 shown = ordered.limit(limit) if limit is not None else ordered
                 yield from _shown(shown, internal=False).to_arrow_reader(10_000)
 
-    # How they are asked
-
-    def _ask(
-        self, question: Callable[[DuckDBPyRelation], Answer], nothing: Answer, selection: Selection = EVERYTHING
-    ) -> Answer:
-        """Answer a question about the selected rows, or give `nothing` where there is no catalog yet."""
-        while files := self.files:
-            try:
-                with self._selected(files, selection, settings.QUERY_SECONDS) as rows:
-                    return question(rows)
-            except duckdb.IOException:
-                if self.files == files:  # else the scan has just replaced its parts by the finished catalog
-                    raise
-        return nothing
-
-    @contextmanager
-    def _selected(self, files: list[str], selection: Selection, seconds: float) -> Iterator[DuckDBPyRelation]:
-        cursor = self._cursor()
-        done = threading.Event()
-        watch = threading.Thread(target=_interrupt_after, args=(seconds, cursor, done), daemon=True)
-        watch.start()
-        try:
-            rows = cursor.read_parquet(files, union_by_name=True)
-            types = _types(rows)
-            texts = [name for name in types if name not in ABOUT and not name.startswith("_")]  # given, not measured
-            for expression in selection.expressions(types, texts):
-                rows = rows.filter(expression)
-            yield rows
-        except duckdb.InterruptException as problem:
-            raise BadQuery(f"The query was stopped after {seconds:.0f} s; make the condition simpler.") from problem
-        except duckdb.IOException:
-            raise
-        except duckdb.Error as problem:
-            if not selection.where.strip():
-                raise
-            raise BadQuery(f"The condition cannot be used: {first_line(problem)}.") from problem
-        finally:
-            done.set()
-            watch.join()
-            with suppress(duckdb.Error):
-                cursor.close()
-
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        with self._lock:
-            if self._connection is None:
-                self._connection = _locked_connection(self.folder)
-            return self._connection.cursor()
-
-
-def quoted(name: str) -> str:
-    """A column's name as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+    def compare(self, given: pa.Table, sql: str) -> pa.Table | None:
+        """What SQL says of a table `given` beside `samples` (key, content, of every sample); None without a catalog."""
+        return self._rows.compare(given, sql)
 
 
 def parse_order(order_by: str, types: dict[str, str]) -> str:
@@ -282,35 +235,6 @@ def parse_order(order_by: str, types: dict[str, str]) -> str:
         name = known_column(in_quotes.replace('""', '"') or plain, types)
         parts.append(f"{quoted(name)} {direction.upper() or 'ASC'} NULLS LAST")
     return ", ".join([*parts, '"key"'])
-
-
-def _interrupt_after(seconds: float, cursor: duckdb.DuckDBPyConnection, done: threading.Event) -> None:
-    """Interrupt what the cursor does once its time is over, again and again: between two statements it goes unheard."""
-    if not done.wait(seconds):
-        while not done.wait(0.05):
-            with suppress(duckdb.Error):
-                cursor.interrupt()
-
-
-def _locked_connection(folder: Path) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    connection.execute(f"SET memory_limit = '{settings.QUERY_MEMORY}'")
-    spill = folder / "tmp"
-    spill.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"SET temp_directory = {_literal(str(spill))}")
-    readable = ", ".join(_literal(f"{folder / part}/") for part in ("catalog", "scan"))
-    connection.execute(f"SET allowed_directories = [{readable}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _types(rows: DuckDBPyRelation) -> dict[str, str]:
-    return dict(zip(rows.columns, map(str, rows.types), strict=True))
 
 
 def _shown(rows: DuckDBPyRelation, internal: bool) -> DuckDBPyRelation:

@@ -8,6 +8,7 @@ simplejpeg (libjpeg-turbo) reads JPEGs, at reduced scale where `side` allows; Pi
 """
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +18,14 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from recipe_core import settings
+from recipe_core.data import containers
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION, MAKE, MODEL, DATE_TIME, EXIF_IFD, DATE_TIME_ORIGINAL = 0x0112, 0x010F, 0x0110, 0x0132, 0x8769, 0x9003
 
 HEADER_BYTES = 2**16  # where EXIF is looked for
+JPEG_START, SCAN, END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+HARMLESS = ("Invalid SOS parameters", "Inconsistent progression", "Unknown Adobe color transform")
 
 # The bound on pixels is checked here, before anything is decoded. Pillow only warns at it; its error at twice as many
 # stands behind this check, since a GIF's first frame is laid out while its header is read.
@@ -74,18 +78,28 @@ def decode(data: bytes, side: int | None = None) -> Picture:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _decode(image, data, side)
     except UnidentifiedImageError as problem:
-        raise Unreadable("not_an_image", _what_it_is(data)) from problem
+        raise Unreadable(*(containers.why_unreadable(data) or _not_an_image(data))) from problem
     except Image.DecompressionBombError as problem:
         raise _too_large(f"more than {2 * settings.MAX_IMAGE_PIXELS // 10**6} million") from problem
     except (Unreadable, MemoryError):
         raise
     except Exception as problem:
-        raise Unreadable(*_verdict(problem)) from problem
+        raise Unreadable(*(containers.why_unreadable(data) or _verdict(problem))) from problem
+
+
+def _not_an_image(data: bytes) -> tuple[str, str]:
+    return _jpeg_without_end(data) or ("not_an_image", containers.what_it_is(data))
+
+
+def _jpeg_without_end(data: bytes) -> tuple[str, str] | None:
+    if data.startswith(JPEG_START) and data.rfind(END) <= data.rfind(SCAN):
+        return "truncated", "The file is cut off: the JPEG ends before a picture can be had from it."
+    return None
 
 
 def _plain_jpeg(data: bytes) -> Picture | None:
     """A JPEG without EXIF, in grey or RGB, needs no Pillow: its header is read in a tenth of the time."""
-    if not data.startswith(b"\xff\xd8\xff") or b"Exif\x00" in data[:HEADER_BYTES]:
+    if not data.startswith(JPEG_START) or data.find(b"Exif\x00", 0, HEADER_BYTES) >= 0:
         return None
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
@@ -115,6 +129,8 @@ def _decode(image: Image.Image, data: bytes, side: int | None) -> Picture:
         _read_jpeg(picture, data, side)
     else:
         picture.pixels = _rgb(image, side)
+        if flaw := containers.flaw_of(data) if picture.format != "JPEG" else _cmyk_flaw(data):
+            picture.error_kind, picture.error = flaw
     if picture.format in ("TIFF", "PNG") or "exif" in image.info:
         _read_exif(picture, image)
     return picture
@@ -131,8 +147,41 @@ def _read_jpeg(picture: Picture, data: bytes, side: int | None) -> None:
         try:
             picture.pixels = simplejpeg.decode_jpeg(data, strict=False, **scaled)
         except ValueError:
-            raise Unreadable(*_verdict(problem)) from problem
-        picture.error_kind, picture.error = _verdict(problem)
+            raise Unreadable(*(_jpeg_without_end(data) or _verdict(problem))) from problem
+        if flaw := _jpeg_flaw(data, str(problem), picture.pixels):
+            picture.error_kind, picture.error = flaw
+
+
+def _cmyk_flaw(data: bytes) -> tuple[str, str] | None:
+    """What libjpeg-turbo, which tells more than Pillow, thinks of a JPEG that Pillow has read."""
+    tiny = {"min_width": 1, "min_height": 1, "colorspace": "CMYK"}
+    try:
+        simplejpeg.decode_jpeg(data, **tiny)
+    except ValueError as problem:
+        return _jpeg_flaw(data, str(problem), simplejpeg.decode_jpeg(data, strict=False, **tiny))
+    return None
+
+
+def _jpeg_flaw(data: bytes, warning: str, pixels: np.ndarray) -> tuple[str, str] | None:
+    """A warning of libjpeg-turbo as (kind, sentence), unless healthy files give cause for it.
+
+    Args:
+        warning: such as "Corrupt JPEG data: premature end of data segment".
+        pixels: what could be decoded.
+    """
+    if any(sign in warning for sign in HARMLESS):
+        return None
+    if found := re.search(r"(\d+) extraneous bytes before marker 0xd9", warning):
+        end = data.rfind(END)
+        if len(set(data[end - int(found[1]) : end])) == 1:
+            return None  # padding
+    if data.rfind(SCAN) < data.rfind(END):
+        return "damaged", f"The image data is broken in its middle: {warning.removesuffix('.')}."
+    # What is missing, libjpeg fills with the last block's mean or with grey.
+    missing = int(np.argmax((pixels != pixels[-1, -1]).any(axis=(1, 2))[::-1]))
+    if missing < len(pixels) / 100:
+        return "truncated", "The file is cut off near its end: all rows of the picture are there, maybe in less detail."
+    return containers.cut_off(1 - missing / len(pixels), "the picture")
 
 
 def _rgb(image: Image.Image, side: int | None) -> np.ndarray:
@@ -195,20 +244,3 @@ def _verdict(problem: Exception) -> tuple[str, str]:
     if "checksum" in text.lower() or "crc" in text.lower():
         return "checksum", f"The file's checksum is wrong: {text}."
     return "broken", f"The image data is broken: {text}."
-
-
-def _what_it_is(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
-    if not data.strip(b"\x00"):
-        return f"The file holds {len(data):,} zero bytes and no image."
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
-        return "The file is a web page (HTML or XML), not an image."
-    if start.startswith(b"%pdf"):
-        return "The file is a PDF, not an image."
-    if start.startswith(b"pk\x03\x04"):
-        return "The file is a zip archive, not an image."
-    if start.startswith(b"version https://git-lfs"):
-        return "The file is a Git LFS pointer; fetch the image itself with `git lfs pull`."
-    if data[:512].isascii() and b"\x00" not in data[:512]:
-        return "The file is text, not an image."
-    return "The file is no image in a known format, or its header is broken."

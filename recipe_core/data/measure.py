@@ -17,8 +17,9 @@ from recipe_core.data.facts import file_facts, header_facts, picture_facts
 from recipe_core.data.thumbnails import thumbnail
 from recipe_core.errors import RecipeError
 
+HASHED_AT_ONCE = 128  # pictures; small enough for a core's cache, too
 BATCH_BYTES = 16 * 2**20  # decoded pixels held at once
-CHUNK_BYTES = 2**20  # decoded pixels measured at once: what fits into a core's cache
+CHUNK_BYTES = 2**19  # decoded pixels measured at once: what fits into a core's cache
 
 
 @dataclass(slots=True)
@@ -50,10 +51,13 @@ def measure(keys: Sequence[str], read: Callable[[str], bytes]) -> list[Measured]
         by_shape = defaultdict(list)
         for decoded in batch:
             by_shape[decoded.picture.pixels.shape].append(decoded)
+        hashed: list[tuple[Measured, fingerprints.Greys]] = []
         for alike in by_shape.values():
             chunk = max(1, CHUNK_BYTES // alike[0].picture.pixels.nbytes)
             for start in range(0, len(alike), chunk):
-                _measure_alike(alike[start : start + chunk])
+                hashed += _measure_alike(alike[start : start + chunk])
+        for start in range(0, len(hashed), HASHED_AT_ONCE):
+            _hash(hashed[start : start + HASHED_AT_ONCE])
     return results
 
 
@@ -96,30 +100,44 @@ def _batches(stream: Iterator[_Decoded]) -> Iterator[list[_Decoded]]:
         yield batch
 
 
-def _measure_alike(alike: list[_Decoded]) -> None:
-    """Complete the results of pictures that share one shape."""
+def _measure_alike(alike: list[_Decoded]) -> Iterator[tuple[Measured, fingerprints.Greys]]:
+    """Complete the results of pictures that share one shape, but for their hashes; gives what those look at."""
     column, boxes = _column(alike)
     greys = np.asarray(column.convert("L")).reshape(len(alike), *alike[0].picture.pixels.shape[:2])
-    factor = max(1, round(max(greys.shape[1:]) / settings.THUMBNAIL_SIDE))
-    smalls = np.stack([np.asarray(column.reduce(factor, box)) for box in boxes]) if factor > 1 else _pixels(alike)
-    looks = picture_facts(greys, smalls)
-    hashes = fingerprints.perceptual_hashes([fingerprints.shrink(Image.fromarray(grey)) for grey in greys])
-    for decoded, small, look, phashes, dhashes in zip(alike, smalls, looks, *hashes, strict=True):
+    smalls = _reduced(column, boxes, settings.THUMBNAIL_SIDE, alike)
+    looks = picture_facts(greys, _reduced(column, boxes, settings.COLOUR_SIDE, alike))
+    for decoded, small, look, grey in zip(alike, smalls, looks, greys, strict=True):
         picture, data = decoded.picture, decoded.data
         decoded.measured.facts |= header_facts(picture, len(data), decoded.measured.facts["extension"]) | look
-        decoded.measured.facts |= {
-            "pixel_hash": fingerprints.pixel_hash(picture.pixels),
+        decoded.measured.facts["pixel_hash"] = fingerprints.pixel_hash(picture.pixels)
+        is_small = max(picture.width, picture.height) <= settings.THUMBNAIL_SIDE
+        as_it_is = is_small and picture.orientation == 1 and picture.error is None
+        decoded.measured.thumbnail = thumbnail(small, data, as_it_is)
+        yield decoded.measured, fingerprints.shrink(Image.fromarray(grey))
+
+
+def _hash(alike: Sequence[tuple[Measured, fingerprints.Greys]]) -> None:
+    hashes = fingerprints.perceptual_hashes([greys for _, greys in alike])
+    for (measured, _), phashes, dhashes in zip(alike, *hashes, strict=True):
+        measured.facts |= {
             "phash": phashes[0],
             "dhash": dhashes[0],
             "phash_turned": phashes,
             "dhash_turned": dhashes,
         }
-        is_small = max(picture.width, picture.height) <= settings.THUMBNAIL_SIDE
-        as_it_is = is_small and picture.orientation == 1 and picture.error is None
-        decoded.measured.thumbnail = thumbnail(small, data, as_it_is)
+
+
+def _reduced(
+    column: Image.Image, boxes: list[tuple[int, int, int, int]], side: int, alike: list[_Decoded]
+) -> np.ndarray:
+    """The pictures, reduced by a whole factor to about this longer side: uint8 (n, height, width, 3)."""
+    factor = max(1, round(max(alike[0].picture.pixels.shape[:2]) / side))
+    return np.stack([np.asarray(column.reduce(factor, box)) for box in boxes]) if factor > 1 else _pixels(alike)
 
 
 def _pixels(alike: list[_Decoded]) -> np.ndarray:
+    if len(alike) == 1:  # no copy
+        return alike[0].picture.pixels[None]
     return np.stack([decoded.picture.pixels for decoded in alike])
 
 

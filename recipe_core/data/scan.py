@@ -11,15 +11,14 @@ Under the dataset's folder, for job number N:
 All files are written beside their place and renamed into it, so a killed scan goes on with the shards that are missing.
 """
 
+import functools
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -30,10 +29,12 @@ import pyarrow.parquet as pq
 from recipe_core import settings
 from recipe_core.data.catalog import quoted
 from recipe_core.data.facts import FACTS
+from recipe_core.data.findings import examine
 from recipe_core.data.listing import choose_what_to_measure, list_samples, sql_path
 from recipe_core.data.measure import Measured, measure
+from recipe_core.data.parallel import in_parallel, new_pool, survivors
 from recipe_core.data.sources import Source, open_source
-from recipe_core.jobs import JobContext, die_with_parent
+from recipe_core.jobs import JobContext
 
 PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
 MEASURED = pa.schema([*((fact.name, fact.type) for fact in FACTS), *PLACE])
@@ -45,12 +46,20 @@ CRASHED = {
 
 
 def work(context: JobContext) -> None:
-    """The job's work. Its spec: `dataset` (its folder), `source` (its location), `columns` (of a table, or None).
+    """The job's work, followed by the examination, a job of its own.
+
+    Its spec: `dataset` (its folder), `source` (its location), `columns` (of a table, or None).
 
     Raises:
         BadSource: the source cannot be read any more.
         Stopped: the job was asked to stop; what is measured stays.
     """
+    scan(context)
+    examine.launch(context.store, context.job.subject, context.spec)
+
+
+def scan(context: JobContext) -> None:
+    """The work without what follows it."""
     _scan(context, str(context.job.id))
     if context.job.attempt > 1:  # its listing is from before it was interrupted: look once more for what changed since
         _scan(context, f"{context.job.id}-again")
@@ -87,13 +96,14 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
     progress = _Progress(context, folder)
     crashed: list[int] = []
     while order:
-        pool = _new_pool(os.cpu_count() or 1)
+        pool, at_once = new_pool(os.cpu_count() or 1, __name__), 2 * (os.cpu_count() or 1)
         try:
-            for shard in _in_parallel(pool, order, source, folder, thumbnails, context.check):
+            measure_one = functools.partial(measure_shard, source, folder, thumbnails)
+            for shard, _ in in_parallel(pool, measure_one, order, at_once, context.check):
                 progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
         except BrokenProcessPool:
             order = [shard for shard in order if not (folder / "parts" / f"{shard}.parquet").exists()]
-            crashed, order = order[: 2 * (os.cpu_count() or 1)], order[2 * (os.cpu_count() or 1) :]
+            crashed, order = order[:at_once], order[at_once:]
         else:
             order = []
         finally:
@@ -102,27 +112,6 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
             shard = crashed.pop()
             _measure_carefully(source, folder, thumbnails, shard, context.check)
             progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
-
-
-def _new_pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # imported once; the children share it
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
-
-
-def _in_parallel(
-    pool: Executor, shards: Sequence[int], source: Source, folder: Path, thumbnails: Path, check: Callable[[], None]
-) -> Iterator[int]:
-    """Measure shards in a pool, a bounded number at a time, and yield the number of each as it is done."""
-    waiting, running = deque(shards), dict[Future, int]()
-    while waiting or running:
-        while waiting and len(running) < 2 * (os.cpu_count() or 1):
-            shard = waiting.popleft()
-            running[pool.submit(measure_shard, source, folder, thumbnails, shard)] = shard
-        for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
-            future.result()
-            yield running.pop(future)
-        check()
 
 
 def measure_shard(source: Source, folder: Path, thumbnails: Path, shard: int) -> None:
@@ -160,24 +149,12 @@ def _put(path: Path, data: bytes | pa.Buffer) -> None:
 def _measure_carefully(source: Source, folder: Path, thumbnails: Path, shard: int, check: Callable[[], None]) -> None:
     """Measure a shard that may hold a file which kills the process that reads it; such a file's row says so."""
     given = _given(folder, shard)
-    measured = _survivors(source, given["key"].to_pylist(), check)
+    keys, killed = given["key"].to_pylist(), Measured(dict(CRASHED))
+    measured = survivors(functools.partial(_measure_all, source), keys, killed, __name__, check)
     _write_part(folder, thumbnails, shard, given, measured)
 
 
-def _survivors(source: Source, keys: list[str], check: Callable[[], None]) -> list[Measured]:
-    """Measure in a process of its own; where that dies, halve until the culprits stand alone."""
-    check()
-    with _new_pool(1) as pool:
-        try:
-            return pool.submit(_measure_all, source, keys).result()
-        except BrokenProcessPool:
-            if len(keys) == 1:
-                return [Measured(dict(CRASHED))]
-    middle = len(keys) // 2
-    return _survivors(source, keys[:middle], check) + _survivors(source, keys[middle:], check)
-
-
-def _measure_all(source: Source, keys: list[str]) -> list[Measured]:
+def _measure_all(source: Source, keys: Sequence[str]) -> list[Measured]:
     return measure(keys, source.read)
 
 

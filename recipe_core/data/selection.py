@@ -71,6 +71,9 @@ class Selection:
         return parts
 
 
+EVERYTHING = Selection()
+
+
 def known_column(column: str, types: Mapping[str, str]) -> str:
     """The column itself.
 

@@ -180,7 +180,10 @@ def _disk_is_full(folder: Path) -> NotTrainable:
 def _gone(samples: list[str]) -> NotTrainable:
     names = ", ".join(f'"{sample}"' for sample in samples[:3]) + (" and more" if len(samples) > 3 else "")
     verb = "has" if len(samples) == 1 else "have"
-    return NotTrainable(f"{names} {verb} vanished, changed or become unreadable since the scan; rescan the dataset.")
+    return NotTrainable(
+        f"{names} {verb} vanished, changed or become unreadable since the scan; rescan the dataset and launch a new "
+        "run."
+    )
 
 
 def _in_parallel(source: Source, chunks: Sequence[Chunk], check: Callable[[], None]) -> Iterator[tuple[Chunk, Outcome]]:

@@ -5,8 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recipe_core.data.catalog import Catalog
-from recipe_core.data.manifest import read_manifest
+from recipe_core.data.decisions import Decisions
+from recipe_core.data.manifest import freeze, frozen_manifest, read_manifest, trainable_manifest
 from recipe_core.errors import NotTrainable
+from recipe_core.store import Store
 
 
 def catalog(folder, rows):
@@ -33,11 +35,82 @@ PETS = [("a", "cat", "train"), ("b", "dog", "train"), ("c", "cat", "val"), ("d",
 UNSPLIT = [(f"{label}{number:03}", label, None) for label in ("cat", "dog", "emu") for number in range(50)]
 
 
-def test_the_manifest_holds_what_is_readable_and_labelled_sorted_by_sample(tmp_path):
+def decided(catalog, *acts):
+    """The decisions on such a catalog: (ruling, keys) or ("relabel", keys, label)."""
+    decisions = Decisions(Store(catalog.folder.parent), "pets", catalog)
+    for ruling, keys, *label in acts:
+        decisions.decide(ruling, keys, label=label[0] if label else None)
+    return decisions
+
+
+def test_the_manifest_holds_what_is_readable_sorted_by_sample(tmp_path):
     rows = [*reversed(PETS), ("broken", "cat", "train"), ("e", None, "train")]
     manifest = read_manifest(catalog(tmp_path, rows))
-    assert manifest.frame.values.tolist() == [[*row, f"hash of {row[0]}"] for row in PETS]
+    assert manifest.frame.values.tolist() == [[*row, f"hash of {row[0]}"] for row in [*PETS, ("e", None, "train")]]
     assert manifest.frame.columns.tolist() == ["sample", "label", "split", "content_hash"]
+    assert manifest.cleaned == {"unreadable": 1, "excluded": 0, "relabelled": 0}
+
+
+def test_what_has_no_label_is_listed_but_not_read_by_a_run(tmp_path):
+    manifest = read_manifest(catalog(tmp_path, [*PETS, ("e", None, "train"), ("f", None, "val")]))
+    assert samples(manifest.frame) == list("abcdef") and manifest.classes == ("cat", "dog")
+    assert (samples(manifest.train), samples(manifest.val)) == (["a", "b"], ["c"])
+
+
+def test_the_excluded_are_left_out_and_the_relabelled_have_their_new_label(tmp_path):
+    pets = catalog(tmp_path, [*PETS, ("e", None, "train"), ("f", "dog", "train"), ("broken", "cat", "val")])
+    acts = [("exclude", ["b", "broken"]), ("relabel", ["a", "e"], "emu"), ("relabel", "f", "dog"), ("keep", "c")]
+    manifest = read_manifest(pets, decided(pets, *acts))
+    assert dict(zip(manifest.frame["sample"], manifest.frame["label"], strict=True)) == {
+        "a": "emu",
+        "c": "cat",
+        "d": "dog",
+        "e": "emu",
+        "f": "dog",
+    }
+    assert manifest.cleaned == {"unreadable": 1, "excluded": 1, "relabelled": 2}, "f has the label that it had"
+    assert manifest.hash != read_manifest(pets).hash
+
+
+def test_a_ruling_that_changes_no_sample_leaves_the_hash_as_it_is(tmp_path):
+    pets = catalog(tmp_path, PETS)
+    acts = [("keep", ["a", "b"]), ("not-a-problem", "c"), ("relabel", "d", "dog")]
+    assert read_manifest(pets, decided(pets, *acts)).hash == read_manifest(pets).hash
+
+
+def test_where_all_is_excluded_the_manifest_is_empty_and_nothing_trains(tmp_path):
+    pets = catalog(tmp_path, PETS)
+    decisions = decided(pets, ("exclude", list("abcd")))
+    assert read_manifest(pets, decisions).cleaned["excluded"] == 4
+    with pytest.raises(NotTrainable, match='All readable samples of "pets" are excluded; undo some'):
+        trainable_manifest(pets, decisions)
+
+
+def test_a_frozen_manifest_stays_what_it_was(tmp_path):
+    pets = catalog(tmp_path, [*PETS, ("e", None, None)])
+    manifest = trainable_manifest(pets)
+    freeze(manifest, pets.folder)
+    freeze(manifest, pets.folder)  # as the next run does
+    catalog(tmp_path, PETS[:1])
+    frozen = frozen_manifest(pets.folder, manifest.hash)
+    assert frozen.frame.equals(manifest.frame) and frozen.classes == manifest.classes
+    assert [path.name for path in (pets.folder / "manifests").iterdir()] == [f"{manifest.hash}.parquet"]
+
+
+def test_a_frozen_manifest_that_is_gone_or_was_touched_is_one_sentence(tmp_path):
+    pets = catalog(tmp_path, PETS)
+    manifest, other = trainable_manifest(pets), trainable_manifest(catalog(tmp_path / "other", PETS[::-1] + UNSPLIT))
+    with pytest.raises(NotTrainable, match="cannot be read; launch a new run"):
+        frozen_manifest(pets.folder, manifest.hash)
+    freeze(manifest, pets.folder)
+    freeze(other, pets.folder)
+    place = pets.folder / "manifests"
+    (place / f"{other.hash}.parquet").replace(place / f"{manifest.hash}.parquet")
+    with pytest.raises(NotTrainable, match="was changed; launch a new run"):
+        frozen_manifest(pets.folder, manifest.hash)
+    (place / f"{manifest.hash}.parquet").write_bytes(b"PAR1")
+    with pytest.raises(NotTrainable, match="cannot be read; launch a new run"):
+        frozen_manifest(pets.folder, manifest.hash)
 
 
 def test_classes_are_in_natural_order(tmp_path):
@@ -113,7 +186,7 @@ def test_the_hash_depends_on_every_cell_and_on_nothing_else(tmp_path):
 )
 def test_what_cannot_be_trained_on_is_refused_with_a_sentence(tmp_path, rows, sentence):
     with pytest.raises(NotTrainable, match=sentence) as refused:
-        read_manifest(catalog(tmp_path, rows))
+        trainable_manifest(catalog(tmp_path, rows))
     assert str(refused.value).count('"pets"') == 1
 
 

@@ -271,11 +271,11 @@ def test_a_scan_killed_while_it_cleared_up_ends_well_when_it_is_resumed(tmp_path
     with monkeypatch.context() as patch:
         half_cleared = SimpleNamespace(rmtree=lambda path: (path / "problems.json").unlink(missing_ok=True))
         patch.setattr(scan_module, "shutil", half_cleared)
-        scan_module.work(context_of(tmp_path))
-    scan_module.work(context_of(tmp_path, attempt=2))
+        scan_module.scan(context_of(tmp_path))
+    scan_module.scan(context_of(tmp_path, attempt=2))
     assert Catalog(tmp_path).count() == 2
     source.keys.append("c.png")
-    scan_module.work(context_of(tmp_path, attempt=3))
+    scan_module.scan(context_of(tmp_path, attempt=3))
     rows = Catalog(tmp_path).rows(internal=True)
     assert rows["key"].tolist() == ["a.png", "b.png", "c.png"]
     for place in rows.itertuples():
@@ -286,7 +286,7 @@ def test_a_scan_killed_while_it_cleared_up_ends_well_when_it_is_resumed(tmp_path
 
 def test_files_that_kill_the_reading_process_are_rows_that_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr(scan_module, "open_source", lambda *_: Deadly(["1.png", "2.png", "3.png"], {"2.png"}))
-    scan_module.work(context_of(tmp_path))
+    scan_module.scan(context_of(tmp_path))
     rows = Catalog(tmp_path).rows().set_index("key")
     assert rows["readable"].tolist() == [True, False, True]
     assert rows.loc["2.png", "error_kind"] == "broken"

@@ -153,7 +153,7 @@ def test_samples_that_are_not_what_was_scanned_are_named_with_the_remedy(tmp_pat
         build_tensors(source, manifest, 32, tmp_path / "tensors", lambda *_: None, lambda: None)
     assert str(refused.value) == (
         '"train/cat/b.png", "train/cat/c.png", "train/cat/d.png" and more have vanished, changed or become unreadable '
-        "since the scan; rescan the dataset."
+        "since the scan; rescan the dataset and launch a new run."
     )
     assert list((tmp_path / "tensors").iterdir()) == []
 

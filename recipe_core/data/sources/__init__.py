@@ -33,7 +33,16 @@ from recipe_core.data.sources.table import TableSource, names_files
 from recipe_core.data.sources.understanding import Understanding, understand
 from recipe_core.errors import BadSource
 
-__all__ = ["IMAGE_SUFFIXES", "Entry", "Problems", "Source", "Understanding", "open_source", "understand"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Entry",
+    "Problems",
+    "Source",
+    "Understanding",
+    "open_source",
+    "start_of_paths",
+    "understand",
+]
 
 ColumnChoice = Mapping[str, str | None]
 
@@ -68,6 +77,14 @@ def open_source(location: str | Path, columns: ColumnChoice | None = None) -> So
     if path.suffix.lower() == ".zip":
         return _open_archive(path, columns)
     raise BadSource(f"{shown(location)} is no folder, no table (.csv, .tsv, .parquet) and no .zip.")
+
+
+def start_of_paths(location: str | Path) -> str:
+    """What stands before a sample's key in the path of its file: a folder, or an archive and "!"."""
+    path = Path(location).expanduser().absolute()
+    if not path.is_dir() and path.suffix.lower() == ".zip":
+        return f"{path}!"
+    return f"{str(path if path.is_dir() else path.parent).rstrip('/')}/"
 
 
 def _open_folder(path: Path, columns: ColumnChoice | None) -> Source:

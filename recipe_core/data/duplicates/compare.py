@@ -1,0 +1,137 @@
+"""Whether two pictures, laid over each other, are the same: do their details agree, place by place?
+
+Pictures of one kind share their layout (sky above, sea below) but not their details. So both are aligned, their low
+frequencies are taken away, and what is left is correlated in small windows. Copies agree nearly everywhere that there
+is detail above the noise of compression; a caption spoils its place only.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cache
+
+import torch
+
+from recipe_core.data.duplicates.align import Alignment, align, warp
+
+SMOOTH = 0.8  # px: blur under which pictures are aligned
+FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
+WINDOW = 3.0  # px, sigma
+ALIKE = 0.7  # correlation from which a window agrees
+# Two enlarged drawings have so few details that they agree by chance once aligned. So where neither picture has much
+# that is finer than FINE (under SHARP of its details), no more may be left unexplained than noise and a small share.
+SHARP, SHARE_LEFT, NOISE_LEFT = 0.2, 0.17, 1.6
+
+
+@dataclass(slots=True)
+class Compared:
+    """What was measured of each pair, one value each."""
+
+    maps: torch.Tensor  # (pairs, 2, 3): second(maps(x)) shows what first(x) does
+    gain: torch.Tensor  # contrast of the second / first
+    lighter: torch.Tensor  # grey levels by which the second is lighter
+    misfit: torch.Tensor  # median difference of grey where both are seen, in standard deviations of the picture
+    informed: torch.Tensor  # share of the picture with detail above the noise
+    agreement: torch.Tensor  # share of that where the details agree
+    heart: torch.Tensor  # the same of the middle alone, where a frame that two pictures share does not reach
+    similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by their strength
+    overlap: torch.Tensor  # share of the first that the second shows
+    covered: torch.Tensor  # share of the second that the first shows
+
+    def start(self, first: torch.Tensor) -> Alignment:
+        """Where to go on at another size of the pictures."""
+        return Alignment(self.maps, self.gain, self.lighter + first.mean((1, 2)))
+
+    def put(self, places: torch.Tensor, others: "Compared") -> None:
+        for field in fields(self):
+            getattr(self, field.name)[places] = getattr(others, field.name)
+
+    def take(self, chosen: torch.Tensor) -> "Compared":
+        return Compared(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+def compare(
+    first: torch.Tensor,
+    second: torch.Tensor,
+    start: Alignment,
+    steps: int,
+    noise: float,
+    looked_at: torch.Tensor | None = None,
+) -> Compared:
+    """Align pairs of grey pictures and compare their details.
+
+    Args:
+        first, second: float (pairs, side, side).
+        start, steps, looked_at: see `align`.
+        noise: grey levels of detail below which a window tells nothing.
+    """
+    laid = align(smooth := _blurred(first, SMOOTH), others := _blurred(second, SMOOTH), start, steps, looked_at)
+    misfit = _misfit(smooth, others, laid)
+    details = _blurred(first, FINE) - _blurred(first, COARSE)
+    others, inside = warp(_blurred(second, FINE) - _blurred(second, COARSE), laid.maps)
+    details, others = details * inside, others * inside
+    own, other, common, part = (_windows(x) for x in (details**2, others**2, details * others, inside))
+    correlation = common / (own * other).sqrt().clamp_min(1e-3)
+    own, other = own / part.clamp_min(0.1), other / part.clamp_min(0.1) / laid.gain[:, None, None].clamp(0.3, 3) ** 2
+    strength = torch.maximum(own, other)
+    left = strength * (1 - correlation.clamp(0, 1) ** 2)
+    bound = (NOISE_LEFT * noise) ** 2 + SHARE_LEFT**2 * strength
+    sharp = torch.maximum(_sharpness(first), _sharpness(second)) > SHARP
+    alike = (correlation > ALIKE) & (sharp[:, None, None] | (left < bound))
+    tells = (strength > noise**2) & (part > 0.5)
+    weights = tells * strength.sqrt().clamp_max(8 * noise)
+    agreement = _mean(alike.float(), tells.float())
+    edge = alike.shape[1] // 4
+    middle = (slice(None), slice(edge, -edge), slice(edge, -edge))
+    heart = torch.where(tells[middle].flatten(1).any(1), _mean(alike[middle].float(), tells[middle].float()), agreement)
+    return Compared(
+        laid.maps,
+        laid.gain,
+        laid.offset - first.mean((1, 2)),
+        misfit,
+        tells.float().mean((1, 2)),
+        agreement,
+        heart,
+        _mean(correlation.clamp(0, 1), weights),
+        inside.mean((1, 2)),
+        (inside.mean((1, 2)) * torch.linalg.det(laid.maps[:, :, :2]).abs()).clamp_max(1),
+    )
+
+
+def _misfit(first: torch.Tensor, second: torch.Tensor, laid: Alignment) -> torch.Tensor:
+    seen, inside = warp(second, laid.maps)
+    centred = first - first.mean((1, 2), keepdim=True)
+    off = (seen - laid.offset[:, None, None]).div(laid.gain[:, None, None]).sub(centred).abs()
+    off = torch.where(inside > 0, off, torch.nan).flatten(1).nanmedian(1).values
+    return (off / centred.flatten(1).std(1).clamp_min(1)).nan_to_num(torch.inf)
+
+
+def _sharpness(pictures: torch.Tensor) -> torch.Tensor:
+    """Strength of what is finer than the details, as a share of theirs."""
+    fine, coarse = _blurred(pictures, FINE), _blurred(pictures, COARSE)
+    return (pictures - fine).flatten(1).std(1) / (fine - coarse).flatten(1).std(1).clamp_min(1)
+
+
+def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (values * weights).sum((1, 2)) / weights.sum((1, 2)).clamp_min(1e-6)
+
+
+def _blurred(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
+    return _averaged(pictures, _gaussian(pictures.shape[-1], pictures.shape[-1], sigma))
+
+
+def _windows(pictures: torch.Tensor) -> torch.Tensor:
+    return _averaged(pictures, _gaussian(pictures.shape[-1] // 2, pictures.shape[-1], WINDOW))
+
+
+def _averaged(pictures: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """Each picture averaged along both sides, as two plain products of matrices: those are the fastest."""
+    across = pictures.reshape(-1, pictures.shape[-1]) @ kernel.T
+    across = across.view(len(pictures), -1, len(kernel)).transpose(1, 2).reshape(-1, pictures.shape[-1])
+    return (across @ kernel.T).view(len(pictures), len(kernel), len(kernel)).transpose(1, 2)
+
+
+@cache
+def _gaussian(places: int, side: int, sigma: float) -> torch.Tensor:
+    """(places, side): each row averages a line of pixels around one of `places` even places."""
+    middles = (torch.arange(places) + 0.5) * side / places - 0.5
+    weights = torch.exp(-0.5 * ((middles[:, None] - torch.arange(side)) / sigma) ** 2)
+    return weights / weights.sum(1, keepdim=True)

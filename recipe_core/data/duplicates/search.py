@@ -1,0 +1,250 @@
+"""The search for near duplicates: candidates by hash and layout, then the verdict of the pictures.
+
+    pairs = near_duplicates(rows, Thumbnails(folder, shards, offsets, lengths))
+
+Every candidate is looked at twice: at 16 px, where most fall, and at 32 px; large pictures a third time, at 64 px.
+Copies are those that agree place by place and are more alike than the look-alikes around them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from recipe_core.data.decode import Unreadable, decode
+from recipe_core.data.duplicates.align import unmoved
+from recipe_core.data.duplicates.candidates import hash_alikes
+from recipe_core.data.duplicates.compare import Compared, compare
+from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
+from recipe_core.data.duplicates.stand_out import stand_out
+from recipe_core.data.duplicates.verdict import RESULT, accepted, described
+from recipe_core.data.thumbnails import read_thumbnail
+
+LEAST_CONTRAST = 3.0  # standard deviation of grey: flatter pictures are a finding of their own
+LARGE_SIDE = 64  # px of the last look
+LARGE = 64  # px that the shorter side of both needs for it
+WORST_MISFIT, LEAST_GLANCE = 0.4, 0.4  # of a pair that is looked at again
+NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details, at 32 and at 64 px
+CHUNK = 1024  # pairs compared at once
+READ_AT_ONCE = 512  # pictures
+WHOLE = list(PARTS).index("whole")
+
+Reader = Callable[[int], np.ndarray | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnails:
+    """Row number -> RGB picture, from the scan's thumbnails; can be pickled, so that other processes read too."""
+
+    folder: Path
+    shards: Sequence[str]
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+
+    def __call__(self, row: int) -> np.ndarray | None:
+        """uint8 (height, width, 3), or None where there is no thumbnail that can be read."""
+        try:
+            data = read_thumbnail(self.folder, self.shards[row], self.offsets[row], self.lengths[row])
+            return decode(data).pixels
+        except (Unreadable, OSError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier search has settled: the pixel hashes of its pictures, and the table that it returned."""
+
+    pixel_hashes: frozenset[str] = field(default_factory=frozenset)
+    pairs: pa.Table = field(default_factory=RESULT.empty_table)
+
+
+def near_duplicates(
+    rows: pa.Table,
+    read_picture: Reader,
+    check: Callable[[], None] = lambda: None,
+    report: Callable[[float], None] = lambda share: None,
+    earlier: Earlier | None = None,
+    executor: Executor | None = None,
+) -> pa.Table:
+    """Pairs of pictures of which one was made from the other.
+
+    Args:
+        rows: one per distinct picture, with the catalog's columns pixel_hash, phash_turned, width, height, contrast,
+            format.
+        read_picture: row number -> uint8 (height, width, 3), or None; pickled where there is an executor.
+        check: called now and then; may raise to end the search.
+        report: called with the share that is done, 0 to 1.
+        earlier: pictures compared before; of two of them the earlier verdict is taken.
+        executor: where pictures are read; here if not given.
+
+    Returns:
+        A table with the columns of `verdict.RESULT`, a < b, ordered by a, then b. Each picture is compared with its
+        likeliest partners only, so a crowd of copies is connected without being listed pair by pair.
+    """
+    usable = _usable(rows)
+    squares = np.zeros((len(rows), SIDE, SIDE), np.uint8)
+    for chosen, found in _read(read_picture, usable, SIDE, executor):
+        check()
+        squares[chosen] = found
+        report(0.2 * float(chosen[-1] + 1) / len(rows))
+    usable = usable[squares[usable].std((1, 2)) >= LEAST_CONTRAST]
+    candidates = _candidates(rows, squares, usable, check)
+    old = _old(rows, earlier)
+    candidates = candidates[~(old[candidates[:, 0]] & old[candidates[:, 1]])]
+    report(0.3)
+
+    pictures = torch.from_numpy(squares)
+    kept: list[tuple[np.ndarray, Compared]] = []
+    for start in range(0, len(candidates), CHUNK):
+        check()
+        kept.extend(_looked_at(pictures, candidates[start : start + CHUNK]))
+        report(0.3 + 0.5 * start / len(candidates))
+    pairs = np.concatenate([pairs for pairs, _ in kept]) if kept else candidates[:0]
+    compared = _joined([compared for _, compared in kept]) if kept else None
+    if compared is None:
+        return _with_earlier(rows, RESULT.empty_table(), earlier, old)
+    compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
+    eligible = accepted(rows, pairs, compared)
+    best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
+    similarity = compared.similarity.numpy()[best]
+    good = best[stand_out(pairs[best, :2], similarity, eligible[best], len(rows))]
+    table = described(rows, pairs[good], compared.take(torch.from_numpy(good)))
+    report(1.0)
+    return _with_earlier(rows, table, earlier, old)
+
+
+def _usable(rows: pa.Table) -> np.ndarray:
+    contrast = rows["contrast"].to_numpy(zero_copy_only=False).astype(float)
+    return np.flatnonzero(contrast >= LEAST_CONTRAST)
+
+
+def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: Callable[[], None]) -> np.ndarray:
+    """int32 (pairs, 4): a, b, the turn that makes a look like b, and where to look first (number in PARTS)."""
+    if len(usable) < 2:
+        return np.empty((0, 4), np.int32)
+    texts = rows["phash_turned"].combine_chunks().take(pa.array(usable)).flatten()
+    digits = b"".join(text.encode() for text in texts.to_pylist())
+    hashes = np.frombuffer(bytes.fromhex(digits.decode()), ">u8").astype(np.uint64).reshape(-1, 8)
+    by_hash = np.pad(hash_alikes(hashes, check), ((0, 0), (0, 1)), constant_values=WHOLE)
+    pairs = once(np.concatenate([look_alikes(squares[usable], check), by_hash]))
+    pairs[:, :2] = usable[pairs[:, :2]]
+    return pairs
+
+
+def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple[np.ndarray, Compared]]:
+    """Those of the candidates that may be copies, as they look at 32 px."""
+    first, second = _pair(pictures, candidates)
+    masks = torch.zeros(len(PARTS), 8, 8)
+    for number, part in enumerate(PARTS.values()):
+        masks[number][part] = 1
+    masks = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    where = masks[torch.from_numpy(candidates[:, 3]).long()]
+    glance = compare(_halved(first), _halved(second), unmoved(len(first)), 6, LARGE_NOISE, where)
+    likely = (glance.misfit < WORST_MISFIT) & (glance.similarity > LEAST_GLANCE)
+    if likely.any():
+        first, second, start = first[likely], second[likely], glance.take(likely).start(first[likely])
+        yield candidates[likely.numpy()], compare(first, second, start, 4, NOISE)
+
+
+def _looked_at_closely(
+    rows: pa.Table,
+    pairs: np.ndarray,
+    compared: Compared,
+    read_picture: Reader,
+    executor: Executor | None,
+    check: Callable[[], None],
+) -> Compared:
+    """The same pairs; of large pictures, those that may be copies as they look at 64 px."""
+    shorter = np.minimum(rows["width"].to_numpy(), rows["height"].to_numpy())
+    large = (shorter[pairs[:, :2]] >= LARGE).all(1)
+    again = np.flatnonzero(large & (compared.misfit.numpy() < WORST_MISFIT))
+    again = again[np.lexsort((pairs[again, 1], pairs[again, 0]))]
+    for start in range(0, len(again), CHUNK // 4):
+        check()
+        chosen = again[start : start + CHUNK // 4]
+        needed = np.unique(pairs[chosen, :2])
+        pictures = torch.zeros(len(needed), LARGE_SIDE, LARGE_SIDE, dtype=torch.uint8)
+        for numbers, found in _read(read_picture, needed, LARGE_SIDE, executor):
+            pictures[np.searchsorted(needed, numbers)] = torch.from_numpy(found)
+        here = pairs[chosen].copy()
+        here[:, :2] = np.searchsorted(needed, here[:, :2])
+        at = torch.from_numpy(chosen)
+        first, second = _pair(pictures, here)
+        compared.put(at, compare(first, second, compared.take(at).start(first), 5, LARGE_NOISE))
+    return compared
+
+
+def _best_of_each_two(pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """Places of the pairs, of those that differ in the turn only the most alike of the eligible."""
+    order = np.lexsort((-similarity, ~eligible))
+    return order[np.unique(np.sort(pairs[order, :2], axis=1), axis=0, return_index=True)[1]]
+
+
+def _pair(pictures: torch.Tensor, pairs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    first, second, turns = torch.from_numpy(pairs[:, :3]).long().T
+    ones = pictures[first].float()
+    for turn in turns.unique().tolist():
+        ones[turns == turn] = turned(ones[turns == turn], turn)
+    return ones, pictures[second].float()
+
+
+def _halved(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4))
+
+
+def _joined(parts: list[Compared]) -> Compared:
+    return Compared(*(torch.cat([getattr(part, name) for part in parts]) for name in Compared.__slots__))
+
+
+# Reading
+
+
+def _read(
+    read_picture: Reader, numbers: np.ndarray, side: int, executor: Executor | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and their grey squares, some hundred at a time."""
+    parts = [numbers[start : start + READ_AT_ONCE] for start in range(0, len(numbers), READ_AT_ONCE)]
+    if executor is None or len(parts) == 1:
+        yield from ((part, grey_squares(read_picture, part.tolist(), side)) for part in parts)
+        return
+    jobs = [executor.submit(partial(grey_squares, read_picture), part.tolist(), side) for part in parts]
+    yield from ((part, job.result()) for part, job in zip(parts, jobs, strict=True))
+
+
+def grey_squares(read_picture: Reader, numbers: Sequence[int], side: int) -> np.ndarray:
+    """uint8 (n, side, side): grey pictures stretched to squares; 0 where a picture cannot be read."""
+    squares = np.zeros((len(numbers), side, side), np.uint8)
+    for place, number in enumerate(numbers):
+        if (pixels := read_picture(number)) is not None:
+            grey = Image.fromarray(pixels).convert("L")
+            squares[place] = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))
+    return squares
+
+
+# What an earlier search has settled
+
+
+def _old(rows: pa.Table, earlier: Earlier | None) -> np.ndarray:
+    if earlier is None:
+        return np.zeros(len(rows), bool)
+    return np.fromiter((text in earlier.pixel_hashes for text in rows["pixel_hash"].to_pylist()), bool, len(rows))
+
+
+def _with_earlier(rows: pa.Table, table: pa.Table, earlier: Earlier | None, old: np.ndarray) -> pa.Table:
+    """The new pairs and those earlier ones whose pictures are both still there, ordered."""
+    if earlier is not None:
+        hashes = rows["pixel_hash"].to_pylist()
+        number = {hashes[row]: int(row) for row in np.flatnonzero(old)}
+        again = [
+            pair | {"a": number[pair["pixels_a"]], "b": number[pair["pixels_b"]]}
+            for pair in earlier.pairs.to_pylist()
+            if pair["pixels_a"] in number and pair["pixels_b"] in number
+        ]
+        table = pa.concat_tables([table, pa.Table.from_pylist(again, RESULT)])
+    return table.sort_by([("a", "ascending"), ("b", "ascending")])

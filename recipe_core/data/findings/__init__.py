@@ -1,0 +1,175 @@
+"""Findings: what is suspicious in a dataset, found in its catalog and by its examination.
+
+    pets.found.summary()                                # how many of each kind, how many undecided
+    pets.found.page("blank", limit=48)                  # worst first
+    pets.found.clusters(threshold=0.9).joined(limit=20)
+
+It is always what is known now, while the scan still runs too; `pending()` says what is not known yet.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from recipe_core.data.catalog import Catalog
+from recipe_core.data.decisions import Decisions
+from recipe_core.data.findings import integrity, tables
+from recipe_core.data.findings.clusters import Clusters, Members
+from recipe_core.data.findings.finding import (
+    CLUSTERED,
+    KINDS,
+    SEVERITIES,
+    SUBKINDS,
+    Finding,
+    Summary,
+    known_kind,
+    sentence,
+)
+from recipe_core.data.findings.rulings import Rulings
+
+__all__ = ["CLUSTERED", "KINDS", "SEVERITIES", "SUBKINDS", "Finding", "Findings", "Summary", "known_kind", "sentence"]
+
+CHUNK = 50_000  # findings in memory at once while all are gone through
+COLUMNS = ["id", "severity", *(field.name for field in fields(Finding))]
+
+
+class Findings:
+    """The findings of one dataset."""
+
+    def __init__(self, folder: Path, catalog: Catalog, decisions: Decisions):
+        self.folder, self.catalog, self.decisions = folder, catalog, decisions
+
+    # How many
+
+    def summary(self) -> list[Summary]:
+        """What there is, a line per kind and subkind: the kinds in the order of KINDS, each one's largest first."""
+
+        def make() -> list[Summary]:
+            rulings, limits = self._rulings(), self._limits()
+            nothing: list[Summary] = []
+            alone = tables.ask(self.catalog, lambda rows: integrity.summaries(rows, limits, rulings), nothing)
+            order = list(KINDS)
+            found = [*alone, *self.clusters().summaries()]
+            return sorted(found, key=lambda line: (order.index(line.kind), -line.findings, line.subkind))
+
+        return _memory.recall(self.folder, "summary", (self._version, self.decisions.version), make)
+
+    def pending(self) -> list[str]:
+        """What is not known yet, a sentence each; nothing is pending where all is."""
+        if not self.catalog.files:
+            return ["Nothing is scanned yet; the findings come with the first samples."]
+        if not self.catalog.is_finished:
+            return ["The scan has not finished; more will be found, and the pictures are examined after it."]
+        stamp, done = tables.catalog_stamp(self.folder), tables.examined(self.folder)
+        waiting = [what for name, what in WAITING.items() if done.get(name) != stamp]
+        return [f"Not examined yet: {' and '.join(waiting)}."] if waiting else []
+
+    # Which
+
+    def page(
+        self,
+        kind: str,
+        subkind: str | None = None,
+        undecided_only: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> tuple[list[Finding], int]:
+        """Some findings of a kind, worst first, and how many there are in all.
+
+        Raises:
+            BadQuery: there is no such kind.
+        """
+        of_kind = [line for line in self.summary() if line.kind == known_kind(kind) and subkind in (None, line.subkind)]
+        total = sum(line.undecided if undecided_only else line.findings for line in of_kind)
+        return self._some(kind, subkind, undecided_only, limit, offset), total
+
+    def all(self, kind: str | None = None, subkind: str | None = None) -> Iterator[Finding]:
+        """The findings of a kind, or of all, one after the other; memory holds a part of them at a time.
+
+        Raises:
+            BadQuery: there is no such kind.
+        """
+        for name in KINDS if kind is None else (known_kind(kind),):
+            offset = 0
+            while found := self._some(name, subkind, False, CHUNK, offset):
+                yield from found
+                offset += len(found)
+
+    def frame(self, kind: str | None = None) -> pd.DataFrame:
+        """The findings, one row each. Raises BadQuery."""
+        return pd.DataFrame([finding.to_dict() for finding in self.all(kind)], columns=COLUMNS)
+
+    def clusters(self, threshold: float | None = None) -> Clusters:
+        """The clusters of samples with (nearly) the same picture; near pairs less similar than `threshold` are none."""
+
+        def find() -> Members:
+            return tables.ask(self.catalog, Members.find, Members.none())
+
+        members = _memory.recall(self.folder, "members", self._version, find)
+        key = (self._version, self.decisions.version)
+        return _memory.recall(
+            self.folder, f"clusters {threshold}", key, lambda: Clusters(members, self._rulings(), threshold)
+        )
+
+    # How they are found
+
+    def _some(
+        self, kind: str, subkind: str | None, undecided_only: bool, limit: int | None, offset: int
+    ) -> list[Finding]:
+        if kind in CLUSTERED:
+            return self.clusters().page(kind, subkind, undecided_only, limit, offset)
+        rulings, limits = self._rulings(), self._limits()
+
+        def answer(rows: duckdb.DuckDBPyConnection) -> list[Finding]:
+            return integrity.page(rows, limits, rulings, kind, subkind, undecided_only, limit, offset)
+
+        return tables.ask(self.catalog, answer, [])
+
+    def _limits(self) -> integrity.Limits:
+        def find() -> integrity.Limits:
+            return tables.ask(self.catalog, integrity.find_limits, integrity.Limits())
+
+        return _memory.recall(self.folder, "limits", self.catalog.version, find)
+
+    def _rulings(self) -> Rulings:
+        return _memory.recall(self.folder, "rulings", self.decisions.version, lambda: Rulings(self.decisions))
+
+    @property
+    def _version(self) -> tuple:
+        return tables.version(self.catalog)
+
+
+WAITING = {"damage": "which pictures are damaged", "pairs": "which pictures are nearly the same"}
+
+
+@dataclass
+class _Memory:
+    """The last answers to costly questions: of each dataset and question one, for as long as its version holds."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        self._answers: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def recall(self, folder: Path, question: str, version: Any, make: Callable[[], Any]) -> Any:
+        """The remembered answer of that version, or the one that `make` gives."""
+        with self._lock:
+            known = self._answers.get((folder, question))
+        if known is None or known[0] != version:
+            known = (version, make())
+            with self._lock:
+                self._answers[folder, question] = known
+                self._answers.move_to_end((folder, question))
+                while len(self._answers) > self.size:
+                    self._answers.popitem(last=False)
+        return known[1]
+
+
+_memory = _Memory(size=16)

@@ -1,0 +1,60 @@
+"""Work in processes of its own, a bounded number of pieces at a time; they die with the process that started them."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from recipe_core.jobs import die_with_parent
+
+Piece = TypeVar("Piece")
+Outcome = TypeVar("Outcome")
+
+
+def new_pool(workers: int, preload: str) -> ProcessPoolExecutor:
+    """A pool whose processes share the module `preload`, imported once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([preload])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
+
+
+def in_parallel(
+    pool: Executor,
+    work: Callable[[Piece], Outcome],
+    pieces: Iterable[Piece],
+    at_once: int,
+    check: Callable[[], None],
+) -> Iterator[tuple[Piece, Outcome]]:
+    """Each piece with what `work` makes of it, as it is done; at most `at_once` are handed out at a time."""
+    waiting, running = deque(pieces), dict[Future[Outcome], Piece]()
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            piece = waiting.popleft()
+            running[pool.submit(work, piece)] = piece
+        for future in wait(running, timeout=0.5, return_when=FIRST_COMPLETED).done:
+            outcome = future.result()
+            yield running.pop(future), outcome
+        check()
+
+
+def survivors(
+    work: Callable[[Sequence[Piece]], list[Outcome]],
+    pieces: Sequence[Piece],
+    killed: Outcome,
+    preload: str,
+    check: Callable[[], None],
+) -> list[Outcome]:
+    """What `work` makes of pieces of which some may kill its process: where it dies, they are halved until the culprits
+    stand alone; `killed` stands for what came of them."""
+    check()
+    with new_pool(1, preload) as pool:
+        try:
+            return pool.submit(work, pieces).result()
+        except BrokenProcessPool:
+            if len(pieces) == 1:
+                return [killed]
+    middle = len(pieces) // 2
+    halves = (pieces[:middle], pieces[middle:])
+    return [outcome for half in halves for outcome in survivors(work, half, killed, preload, check)]

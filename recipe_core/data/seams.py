@@ -1,0 +1,113 @@
+"""Seams between the MCUs of a JPEG: a brightness or colour that jumps at one MCU and stays so for all that follow.
+
+Coefficients of DC are differences. Where broken data comes back into step with its codes, every later MCU is off by
+what was lost: along the staircase of seams above the next row's worth of MCUs the two sides differ by one same step.
+Edges in the scene do not follow that staircase, and do not begin and end within a block.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CANDIDATES = 8  # MCUs that are looked at closely
+NEIGHBOURHOOD = 10  # MCUs to either side of the step's beginning and end
+CLIP = 3.0  # of the evidence of one seam
+SURE, SURE_IN_ROWS = 24.0, 32.0  # evidence; more of it where every row starts afresh, since seams may be a horizon's
+LEAST_STEP = 3.0  # grey levels
+
+
+@dataclass(frozen=True)
+class Step:
+    """The MCU where a step begins, the step of each component in levels, and the evidence for it."""
+
+    mcu: int
+    levels: list[float]
+    evidence: float
+
+
+def edges(waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean levels at the upper and the lower edge of 8x8 blocks, extrapolated from pixel centres to the very edge.
+
+    Args:
+        waves: float (..., 5), sums of dequantised coefficients as jpeg_walk keeps them.
+    """
+    scale = np.float32(8**-0.5 / 2)
+    middle = waves[..., 0] / 8 + scale * waves[..., 1]
+    odd = scale * waves[..., 2]
+    return middle + odd, middle - odd
+
+
+def find_step(seams: np.ndarray, interval: int) -> Step | None:
+    """The surest step, if any is sure.
+
+    Args:
+        seams: float (components, rows, across): how much each MCU's upper edge is brighter than the lower edge of the
+            MCU above, in levels beyond what quantisation explains; zeros in the first row.
+        interval: MCUs after which the coding starts afresh, 0 for never.
+    """
+    components, rows, across = seams.shape
+    count = rows * across
+    if rows < 3 or across < 3:
+        return None
+    flat = seams.reshape(components, count)
+    best = None
+    for mcu in _candidates(flat, across, interval):
+        step = _weigh(flat, across, interval, int(mcu))
+        if step and (best is None or step.evidence > best.evidence):
+            best = step
+    by_rows = 0 < interval <= across
+    return best if best and best.evidence >= (SURE_IN_ROWS if by_rows else SURE) else None
+
+
+def _spans(mcus: np.ndarray, across: int, count: int, interval: int) -> tuple[np.ndarray, ...]:
+    """Where a step that begins at an MCU shows: [from, to) above MCUs that have it, [from, to) below them."""
+    ends = np.minimum((mcus // interval + 1) * interval, count) if interval else np.full_like(mcus, count)
+    back = np.minimum(np.maximum(ends, mcus + across), count)
+    return mcus, np.minimum(mcus + across, ends), back, np.maximum(back, np.minimum(ends + across, count))
+
+
+def _candidates(flat: np.ndarray, across: int, interval: int) -> np.ndarray:
+    scale = np.abs(flat[:, across:]).mean(axis=1, keepdims=True) + 0.5
+    sums = np.zeros((len(flat), flat.shape[1] + 1))
+    np.cumsum((flat / scale).clip(-CLIP, CLIP), axis=1, out=sums[:, 1:])
+    mcus = np.arange(across, flat.shape[1])
+    above, to, back, back_to = _spans(mcus, across, flat.shape[1], interval)
+    totals = sums[:, to] - sums[:, above] - sums[:, back_to] + sums[:, back]
+    strength = (totals**2).sum(axis=0) / (to - above + back_to - back)
+    most = min(CANDIDATES, len(mcus))
+    return mcus[np.argpartition(-strength, most - 1)[:most]]
+
+
+def _weigh(flat: np.ndarray, across: int, interval: int, mcu: int) -> Step | None:
+    """Evidence is the least of what the parts of the staircase and the places where it begins and ends give."""
+    count = flat.shape[1]
+    above, to, back, back_to = (int(at[0]) for at in _spans(np.array([mcu]), across, count, interval))
+    row, column = divmod(mcu, across)
+    if not row or not column or to - above < 2:  # above the first row are no seams; along a whole row may be a horizon
+        return None
+    stairs = flat[:, above:to]
+    if back < back_to:
+        stairs = np.concatenate([stairs, -flat[:, back:back_to]], axis=1)
+    levels = np.median(stairs, axis=1, keepdims=True)
+    if np.abs(levels).max() < LEAST_STEP:
+        return None
+    around = [flat[:, max(across, mcu - 2 * across) : above], flat[:, to : min(count, mcu + 3 * across)]]
+    noise = np.abs(np.concatenate(around, axis=1)).mean(axis=1, keepdims=True) + 0.3
+
+    def evidence(start: int, end: int, sign: int = 1) -> float:
+        """For the step against none in the seams above the MCUs from `start` to `end`."""
+        there = sign * flat[:, max(start, across) : min(end, count)]
+        return float(((np.abs(there) - np.abs(there - levels)) / noise).clip(-CLIP, CLIP).sum())
+
+    near, next_row = NEIGHBOURHOOD, (row + 1) * across
+    parts = [evidence(mcu, min(next_row, to))]
+    brinks = [evidence(mcu, min(mcu + near, next_row)), -evidence(mcu - min(near, column), mcu)]
+    if to > next_row:
+        parts.append(evidence(next_row, to))
+        brinks.append(evidence(max(next_row, to - near), to))
+        brinks.append(-evidence(to, min(to + near, next_row + across)))
+    if back < back_to:
+        parts.append(evidence(back, back_to, -1))
+    if len(parts) < 2:
+        return None
+    return Step(mcu, [float(level) for level in levels[:, 0]], min(*parts, *(3 * brink for brink in brinks)))

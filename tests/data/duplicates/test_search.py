@@ -1,0 +1,163 @@
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance
+from sklearn.datasets import load_digits, load_sample_images
+
+from recipe_core.data.decode import decode
+from recipe_core.data.duplicates.search import Earlier, near_duplicates
+from recipe_core.data.measure import measure
+
+TURN = Image.Transpose
+SIDE = 96
+
+
+def encoded(image, kind="JPEG", quality=90):
+    out = io.BytesIO()
+    image.save(out, kind, quality=quality)
+    return out.getvalue()
+
+
+def photographs(size=(SIDE, SIDE)):
+    """Distinct details of two photographs, that do not overlap."""
+    images = [Image.fromarray(array) for array in load_sample_images().images]
+    boxes = [(left, top, left + SIDE, top + SIDE) for left in range(0, 640 - SIDE, SIDE) for top in (120, 220, 320)]
+    found = [image.crop(box).resize(size, Image.Resampling.LANCZOS) for image in images for box in boxes]
+    return [image for image in found if np.asarray(image.convert("L")).std() > 25]
+
+
+def rows_of(files):
+    measured = measure([str(number) for number in range(len(files))], lambda key: files[int(key)])
+    rows = pa.Table.from_pylist([each.facts for each in measured])
+    return rows, lambda row: decode(measured[row].thumbnail).pixels
+
+
+def search(files, **more):
+    return near_duplicates(*rows_of(files), **more).to_pylist()
+
+
+def captioned(image):
+    image, height = image.copy(), image.height // 8
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, image.height - height, image.width, image.height), fill="white")
+    draw.text((4, image.height - height), "Fig. 3", "black")
+    return image
+
+
+def share(image, left, top, right, bottom):
+    width, height = image.size
+    return image.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
+
+
+COPIES = {
+    "recompressed": lambda image: encoded(image, quality=30),
+    "recompressed, another format": lambda image: encoded(image, "WEBP", 70),
+    "resized": lambda image: encoded(image.resize((image.width // 2, image.height // 2))),
+    "brightness": lambda image: encoded(ImageEnhance.Brightness(image).enhance(0.65)),
+    "cropped": lambda image: encoded(share(image, 0.05, 0.05, 0.95, 0.95)),
+    "cropped, off-centre": lambda image: encoded(share(image, 0.08, 0.0, 1.0, 0.94)),
+    "mirrored": lambda image: encoded(image.transpose(TURN.FLIP_LEFT_RIGHT)),
+    "mirrored, top to bottom": lambda image: encoded(image.transpose(TURN.FLIP_TOP_BOTTOM)),
+    "rotated, quarter turn": lambda image: encoded(image.transpose(TURN.ROTATE_90)),
+    "rotated, upside down": lambda image: encoded(image.transpose(TURN.ROTATE_180)),
+    "rotated, by 5 degrees": lambda image: encoded(image.rotate(5, Image.Resampling.BICUBIC)),
+    "caption": lambda image: encoded(captioned(image)),
+}
+
+
+@pytest.mark.parametrize("size", [(SIDE, SIDE), (32, 32)], ids=["96 px", "32 px"])
+def test_copies_of_each_kind_are_found_and_named_and_nothing_else_is_accused(size):
+    originals = photographs(size)
+    planted = {
+        (number, len(originals) + number): list(COPIES)[number % len(COPIES)] for number in range(len(originals))
+    }
+    copies = [COPIES[kind](originals[number]) for (number, _), kind in planted.items()]
+    found = {(pair["a"], pair["b"]): pair["subkind"] for pair in search([*map(encoded, originals), *copies])}
+    assert found.keys() <= planted.keys()
+    assert len(found) >= 0.9 * len(planted)
+    assert {planted[pair] for pair in found} == set(COPIES)
+    assert sum(planted[pair].split(",")[0] == subkind for pair, subkind in found.items()) >= 0.8 * len(found)
+
+
+def test_a_crop_says_which_was_cut_and_by_how_much():
+    originals = photographs()[:12]
+    found = search([*map(encoded, originals), encoded(share(originals[4], 0.05, 0.05, 0.95, 0.95))])
+    assert [(pair["a"], pair["b"]) for pair in found] == [(4, 12)]
+    assert json.loads(found[0]["evidence"])["differences"][0] in {
+        f"b is a crop of a: {cut} % cut off" for cut in range(17, 22)
+    }
+
+
+def handwriting(how, count):
+    """Digits, each drawn once, as `how` leaves them."""
+    rng = np.random.default_rng(0)
+    for digit in load_digits().images[:count]:
+        large = Image.fromarray((digit * 255 / 16).astype(np.uint8)).resize((48, 48), Image.Resampling.BICUBIC)
+        if how == "inked":
+            large = large.point([0 if level > 110 else 255 for level in range(256)])
+        noise = rng.normal(0, 12 if how == "noisy" else 0, (48, 48))
+        yield Image.fromarray(np.clip(np.asarray(large) * 0.8 + 20 + noise, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+@pytest.mark.parametrize("how", ["smooth", "inked", "noisy"])
+def test_among_like_handwriting_only_the_copies_stand_out(how):
+    digits = list(handwriting(how, 200))
+    copies = [encoded(digits[number].transpose(TURN.FLIP_LEFT_RIGHT), "PNG") for number in range(10)]
+    found = {(pair["a"], pair["b"]) for pair in search([*(encoded(digit, "PNG") for digit in digits), *copies])}
+    planted = {(number, 200 + number) for number in range(10)}
+    assert len(planted & found) >= 9
+    assert len(found - planted) <= 1
+
+
+def test_flat_pictures_and_those_with_only_a_frame_in_common_are_no_duplicates():
+    framed = []
+    for image in photographs()[:10]:
+        frame = Image.new("RGB", (128, 128), "black")
+        frame.paste(image, (16, 16))
+        framed.append(encoded(frame))
+    flat = [encoded(Image.new("RGB", (64, 64), (level, level, 90))) for level in range(100, 130)]
+    assert search(framed + flat) == []
+
+
+def test_what_an_earlier_search_settled_is_kept_and_only_the_new_is_compared():
+    originals = photographs()[:16]
+    files = [*map(encoded, originals), encoded(originals[2].transpose(TURN.FLIP_LEFT_RIGHT))]
+    rows, read = rows_of(files)
+    first = near_duplicates(rows, read)
+    doubted = first.set_column(3, "similarity", pa.array([0.125] * len(first), pa.float32()))
+    files.insert(0, encoded(originals[7], quality=40))
+    rows_now, read_now = rows_of(files)
+    earlier = Earlier(frozenset(rows["pixel_hash"].to_pylist()), doubted)
+    again = near_duplicates(rows_now, read_now, earlier=earlier).to_pylist()
+    assert [(pair["a"], pair["b"]) for pair in again] == [(0, 8), (3, 17)]
+    assert again[1]["similarity"] == 0.125  # the earlier verdict, not a new one
+
+
+def test_a_picture_that_cannot_be_read_costs_only_its_own_pairs():
+    originals = photographs()[:8]
+    files = [*map(encoded, originals), encoded(originals[0], quality=40), encoded(originals[1], quality=40)]
+    rows, read = rows_of(files)
+    found = near_duplicates(rows, lambda row: None if row == 8 else read(row)).to_pylist()
+    assert [(pair["a"], pair["b"]) for pair in found] == [(1, 9)]
+
+
+def test_reading_in_an_executor_changes_nothing_and_progress_only_grows():
+    originals = photographs()[:12]
+    files = [*map(encoded, originals), *(encoded(image, quality=35) for image in originals)]
+    rows, read = rows_of(files)
+    told = []
+    with ThreadPoolExecutor(2) as executor:
+        found = near_duplicates(rows, read, report=told.append, executor=executor)
+    assert found.equals(near_duplicates(rows, read))
+    assert len(found) == 12
+    assert told == sorted(told) and told[-1] == 1.0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_none_and_a_single_picture_have_no_pairs(count):
+    rows, read = rows_of([encoded(image) for image in photographs()[:1]])
+    assert len(near_duplicates(rows.slice(0, count), read)) == 0
