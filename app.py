@@ -18,14 +18,19 @@ ASSETS = Path(__file__).parent / "pages" / "widgets" / "assets"
 page = st.navigation(
     [
         st.Page("pages/home.py", title="Datasets", default=True),
+        st.Page("pages/verdict.py", title="Verdict", url_path="verdict"),
         st.Page("pages/browse.py", title="Browse", url_path="browse"),
+        st.Page("pages/integrity.py", title="Integrity", url_path="integrity"),
+        st.Page("pages/duplicates.py", title="Duplicates", url_path="duplicates"),
         st.Page("pages/train.py", title="Train", url_path="train"),
+        st.Page("pages/audit.py", title="Audit", url_path="audit"),
     ],
     position="top",
 )
 
 if __name__ == "__main__":
     st.set_page_config(page_title=f"{page.title} · Recipe", page_icon=str(ASSETS / "icon.png"), layout="wide")
+    st.html(ASSETS / "page.css")
     st.logo(str(ASSETS / "logo.svg"), size="large")
     page.run()
 else:

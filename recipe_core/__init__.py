@@ -1,17 +1,26 @@
 """Recipe: Karpathy's recipe for training neural networks as a product, for image data.
 
-from recipe_core import Workspace
+from recipe_core import Pipeline, Workspace, audit
 
 ws = Workspace("workspace")
 pets = ws.add_dataset("pets", "/data/pets")
 pets.scan()
 pets.query("label = 'cat' and sharpness < 10", order_by="brightness desc", limit=48)
+
+print(audit(Pipeline(model_fn, train_loader, val_loader, num_classes=10)))      # what silently ruins a training
 """
 
 from importlib import import_module
 
-_HOMES = {"Workspace": "recipe_core.workspace", "Dataset": "recipe_core.workspace"}
-__all__ = ["Dataset", "Workspace"]
+_HOMES = {
+    "Dataset": "recipe_core.workspace",
+    "Pipeline": "recipe_core.training.pipeline",
+    "Workspace": "recipe_core.workspace",
+    "assert_no_silent_failures": "recipe_core.checks.testing",
+    "assert_same": "recipe_core.checks.testing",
+    "audit": "recipe_core.checks.audit",
+}
+__all__ = ["Dataset", "Pipeline", "Workspace", "assert_no_silent_failures", "assert_same", "audit"]
 
 
 def __getattr__(name: str) -> object:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recipe_core import cli_runs, jobs, settings
+from recipe_core import cli_audit, cli_data, cli_findings, cli_runs, jobs, settings
 from recipe_core.data.catalog import EVERYTHING, GIVEN, Catalog
 from recipe_core.data.selection import Selection
 from recipe_core.errors import Conflict, NotFound, RecipeError
@@ -129,7 +129,15 @@ def remove(workspace: Workspace, options: argparse.Namespace) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a wrong usage in one line."""
+    """Tells a wrong usage in one line, and takes a command's options before, between and behind its words."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        if self._subparsers is not None or self._intermixed:
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True  # what follows comes back here
+        return self.parse_known_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         tell(f"{message}; see {self.prog} --help")
@@ -174,7 +182,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("--limit", metavar="N", type=whole_number, help="at most so many (default: all)")
     command("datasets", datasets, "as a JSON list of objects")
     command("remove", remove).add_argument("name", metavar="NAME")
+    cli_data.register(command)
+    cli_findings.register(command)
     cli_runs.register(command)
+    cli_audit.register(command)
     if not _is_utf8("".join(arguments)):
         parser.error("an argument is not valid UTF-8; rename what it names")
     return parser.parse_args(arguments)

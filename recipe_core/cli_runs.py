@@ -207,6 +207,7 @@ def _print_run(run: Run, history: pd.DataFrame) -> None:
         "Error": job.error or "",
         "Settings": " ".join(f"{name}={value}" for name, value in given.items() if name in _settings_names()),
         "Data": ", ".join([*(f"{split} {n:,}" for split, n in run.record["samples"].items()), *_classes(run)]),
+        "Cleaned": run.cleaned,
         "Device": run.device,
         "You expect": spec.expect,
         "Expected": f"loss {expectation.initial_loss:.4g} at step 0; without looking at the images a loss of "

@@ -3,14 +3,17 @@
 RecipeError
 ├── BadSource      a path, table or archive that cannot be read as a source
 ├── BadQuery       a condition, filter or sort order that the catalog cannot answer
+├── BadDecision    a ruling, waiver or list of samples that cannot be taken as a decision
 ├── NotFound       a dataset, job or sample that does not exist
 ├── BadSettings    settings of a run that cannot be used; all mistakes at once
 ├── BadModel       a user's model file that cannot be used
+├── BadPipeline    a user's pipeline file that cannot be used
 ├── Diverged       a loss, gradient or weight that is no longer a finite number
 ├── OutOfMemory    a batch that is too large for the device
 ├── Conflict       what was asked clashes with what is there or under way
 ├── NotTrainable   a dataset that nothing can be trained on as it is
 └── Stopped        a job was asked to stop (raised inside its worker only)
+    └── Replaced   it was given up or given to another attempt: nothing more may be written
 """
 
 
@@ -26,6 +29,10 @@ class BadQuery(RecipeError):
     """A condition, filter or sort order cannot be answered by the catalog."""
 
 
+class BadDecision(RecipeError):
+    """A ruling or waiver makes no sense, or speaks of samples that are not there; nothing was decided."""
+
+
 class NotFound(RecipeError):
     """A dataset, job or sample does not exist."""
 
@@ -36,6 +43,10 @@ class BadSettings(RecipeError):
 
 class BadModel(RecipeError):
     """A user's model file cannot be read, run or used."""
+
+
+class BadPipeline(RecipeError):
+    """A user's pipeline file cannot be read, run or used."""
 
 
 class Diverged(RecipeError):
@@ -66,3 +77,7 @@ class NotTrainable(RecipeError):
 
 class Stopped(RecipeError):
     """The job was asked to stop; raised inside its worker, never shown."""
+
+
+class Replaced(Stopped):
+    """The job is no longer this worker's: it was given up as lost or given to another attempt."""

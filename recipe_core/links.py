@@ -1,7 +1,9 @@
 """Every address of the dashboard is made and read here, so that a colleague who opens it sees the same.
 
 /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
+/duplicates?dataset=pets&kind=near_duplicate&threshold=0.93&open=1
 /train?dataset=pets&run=7&run=9&smoothing=0.6&tab=predictions
+/audit?audit=12
 /picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
 """
 
@@ -151,6 +153,62 @@ class TrainView:
         return TrainView(self.dataset, preset=preset, like=like)
 
 
+@dataclass(frozen=True)
+class FindingsView:
+    """What the pages Verdict, Integrity and Duplicates show, as their address says it."""
+
+    dataset: str = ""
+    kind: str = ""  # of the findings; "" for all that the page shows
+    subkind: str = ""
+    undecided: bool = False  # only those that wait for a decision
+    threshold: float | None = None  # similarity from which pictures count as the same
+    page: int = 1
+    sample: str = ""  # key of the opened image
+
+    @classmethod
+    def parse(cls, query: Mapping[str, Sequence[str]]) -> "FindingsView":
+        """Read an address's parameters (name -> values); what makes no sense is passed over."""
+        one = {name: values[-1] for name, values in query.items() if values}
+        threshold = _number(one.get("threshold", ""))
+        return cls(
+            **{name: one.get(name, "") for name in ("dataset", "kind", "subkind", "sample")},
+            undecided=one.get("undecided") == "1",
+            threshold=min(max(threshold, 0.0), 1.0) if isinstance(threshold, float) else None,
+            page=max(1, _whole(one.get("page", ""), 1)),
+        )
+
+    def query(self) -> dict[str, str]:
+        """The address's parameters; what is at its default is left out."""
+        query = {name: getattr(self, name) for name in ("dataset", "kind", "subkind", "sample")}
+        query |= {"undecided": "1" if self.undecided else "", "page": str(self.page) if self.page != 1 else ""}
+        query |= {"threshold": "" if self.threshold is None else f"{self.threshold:g}"}
+        return {name: value for name, value in query.items() if value}
+
+    def narrowed(self, **changes: object) -> "FindingsView":
+        """Other findings start at their first page, with no image open."""
+        return replace(self, **{"page": 1, "sample": "", **changes})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class AuditView:
+    """What the Audit page shows, as its address says it: one audit, or the form for a new one."""
+
+    audit: int = 0
+    file: str = ""  # of the form
+    function: str = ""
+
+    @classmethod
+    def parse(cls, query: Mapping[str, Sequence[str]]) -> "AuditView":
+        """Read an address's parameters (name -> values); what makes no sense is passed over."""
+        one = {name: values[-1] for name, values in query.items() if values}
+        return cls(_whole(one.get("audit", ""), 0), one.get("file", ""), one.get("function", ""))
+
+    def query(self) -> dict[str, str]:
+        """The address's parameters; what is at its default is left out."""
+        query = {"audit": str(self.audit or ""), "file": self.file, "function": self.function}
+        return {name: value for name, value in query.items() if value}
+
+
 def browse(view: View) -> str:
     """The address of a view, from the top of the site."""
     return f"/browse?{urlencode(view.query(), doseq=True)}"
@@ -188,6 +246,10 @@ class Signer:
         """The address of a view's samples as CSV."""
         query = urlencode(view.query() | {"s": self.sign("table", browse(view))}, doseq=True)
         return f"table/{quote(view.dataset)}.csv?{query}"
+
+    def manifest(self, dataset: str) -> str:
+        """The address of a dataset's manifest as CSV."""
+        return f"manifest/{quote(dataset)}.csv?{urlencode({'s': self.sign('manifest', dataset)})}"
 
 
 def _secret(path: Path) -> bytes:

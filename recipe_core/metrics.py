@@ -14,20 +14,26 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
-from recipe_core.store import Store
+from recipe_core.errors import Replaced
+from recipe_core.store import Store, jobs
 from recipe_core.store import metrics as table
 
 FLUSH_SECONDS = 0.5  # what is at most lost when the process is killed
 
 
 class MetricWriter:
-    """Buffers the points of one run and writes them twice a second, when the next point comes, and at the end."""
+    """Buffers the points of one run and writes them twice a second, when the next point comes, and at the end.
 
-    def __init__(self, store: Store, run: int):
+    Args:
+        allowed: a condition on the table of jobs, as `jobs.current`, without which nothing is written.
+    """
+
+    def __init__(self, store: Store, run: int, allowed: ColumnElement[bool] | None = None):
         self.store = store
         self.run = run
+        self.allowed = allowed
         self._points: dict[str, list[tuple[int, float]]] = defaultdict(list)
         self._written = time.monotonic()
 
@@ -39,13 +45,22 @@ class MetricWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered, in one transaction."""
+        """Write what is buffered, in one transaction.
+
+        Raises:
+            Replaced: it is not allowed any more; nothing was written.
+        """
         rows = [_row(self.run, name, points) for name, points in self._points.items()]
         if rows:
             with self.store.engine.begin() as connection:
-                connection.execute(insert(table), rows)
+                connection.execute(insert(table), rows)  # before the look at the job: from here on it cannot change
+                self._require_allowed(connection)
             self._points.clear()
         self._written = time.monotonic()
+
+    def _require_allowed(self, connection: Connection) -> None:
+        if self.allowed is not None and connection.execute(select(jobs.c.id).where(self.allowed)).first() is None:
+            raise Replaced(f"Run {self.run} was given up or replaced.")
 
     def __enter__(self) -> "MetricWriter":
         return self
@@ -55,13 +70,18 @@ class MetricWriter:
 
 
 def read_metrics(
-    store: Store, run: int, names: Collection[str] | None = None, max_points: int | None = None
+    store: Store,
+    run: int,
+    names: Collection[str] | None = None,
+    max_points: int | None = None,
+    steps: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """The metrics of a run.
 
     Args:
         names: of the metrics wanted; by default all.
         max_points: at most so many points per metric, each the mean of its neighbours.
+        steps: first and last wanted; by default all.
 
     Returns:
         One column per metric, one row per step in ascending order; NaN where a metric was not measured.
@@ -71,9 +91,10 @@ def read_metrics(
         query = query.where(table.c.name.in_(list(names)))
     pieces: dict[str, list[tuple[bytes, bytes]]] = defaultdict(list)
     with store.engine.connect() as connection:
-        for name, steps, values in connection.execute(query):
-            pieces[name].append((steps, values))
-    series = {name: _thinned(_series(parts), max_points) for name, parts in pieces.items()}
+        for name, at, values in connection.execute(query):
+            pieces[name].append((at, values))
+    wanted = slice(*steps) if steps else slice(None)
+    series = {name: _thinned(_series(parts).loc[wanted], max_points) for name, parts in pieces.items()}
     return pd.DataFrame(series).rename_axis("step").sort_index()
 
 

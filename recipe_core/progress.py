@@ -10,6 +10,9 @@ from recipe_core.jobs import Job
 COUNTED = {
     "measuring": ("measuring", "done", "to_measure", "images"),
     "decoding": ("decoding", "done", "total", "images"),
+    "examining": ("looking for damage in", "done", "total", "images"),
+    "comparing": ("comparing pictures, part", "done", "total", "parts"),
+    "checking": ("checking", "done", "total", "checks"),
     "training": ("training step", "step", "total_steps", "samples"),
 }
 

@@ -28,7 +28,8 @@ import pandas as pd
 
 from recipe_core import jobs
 from recipe_core.data.catalog import Catalog
-from recipe_core.data.manifest import Manifest, read_manifest
+from recipe_core.data.decisions import Decisions
+from recipe_core.data.manifest import Manifest, freeze, frozen_manifest, trainable_manifest
 from recipe_core.data.sources import open_source
 from recipe_core.data.tensors import build_tensors, default_size
 from recipe_core.errors import NotFound, NotTrainable
@@ -43,30 +44,41 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "simplejpeg")
 SPLITS = ("train", "val")
 
 
-def expectation_of(catalog: Catalog, spec: RunSpec) -> Expectation:
+def expectation_of(catalog: Catalog, decisions: Decisions, spec: RunSpec) -> Expectation:
     """What to expect of a run on this dataset, from its spec and the counts of its classes alone.
 
     Raises:
         NotTrainable: nothing can be trained on the dataset as it is.
     """
-    return _expectation(read_manifest(catalog), spec)
+    return _expectation(trainable_manifest(catalog, decisions), spec)
 
 
-def launch_run(store: Store, dataset: str, source: str, columns: Mapping | None, folder: Path, spec: RunSpec) -> "Run":
-    """Freeze spec and expectation, and queue the run.
+def launch_run(
+    store: Store,
+    dataset: str,
+    source: str,
+    columns: Mapping | None,
+    catalog: Catalog,
+    decisions: Decisions,
+    spec: RunSpec,
+) -> "Run":
+    """Freeze manifest, spec and expectation, and queue the run.
 
     Args:
-        dataset, source, columns, folder: of the dataset.
+        dataset, source, columns, catalog, decisions: of the dataset.
 
     Raises:
         NotTrainable: nothing can be trained on the dataset as it is.
     """
-    manifest = read_manifest(Catalog(folder))
+    manifest = trainable_manifest(catalog, decisions)
+    freeze(manifest, catalog.folder)
     record = {
         "dataset": dataset,
         "spec": spec.to_dict(),
         "expectation": _expectation(manifest, spec).to_dict(),
         "manifest": manifest.hash,
+        "cleaned": manifest.cleaned,
+        "size": spec.size or default_size(catalog),
         "samples": {"train": len(manifest.train), "val": len(manifest.val)},
         "classes": list(manifest.classes),
         "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
@@ -76,7 +88,7 @@ def launch_run(store: Store, dataset: str, source: str, columns: Mapping | None,
         kind="run",
         subject=dataset,
         work="recipe_core.runs:work",
-        spec={"folder": str(folder), "source": source, "columns": columns, "record": record},
+        spec={"folder": str(catalog.folder), "source": source, "columns": columns, "record": record},
         folder=str(store.folder / "runs" / "{id}"),
         files={"spec.json": json.dumps(record, indent=1)},
     )
@@ -109,13 +121,14 @@ def work(context: JobContext) -> None:
 
     record, artifacts = context.spec["record"], context.folder / "artifacts"
     spec = RunSpec.from_dict(record["spec"])
-    tensors = _tensors(context, spec)
+    tensors = frozen_tensors(context)
     pipeline = PRESETS[spec.preset](tensors, spec)
     print(f"{spec.preset} on {pipeline.device}, {torch.get_num_threads()} threads, {pipeline.total_steps} steps")
     _save_json(artifacts / "device.json", {"device": _device_name(pipeline.device), "tensors": str(tensors)})
     for split, loader in zip(SPLITS, (pipeline.train_loader, pipeline.val_loader), strict=True):
         _save_arrays(artifacts / f"inputs_{split}.npz", just_before_the_net(loader))  # type: ignore[arg-type]
-    with MetricWriter(context.store, context.job.id) as writer:
+    mine = jobs.current(context.job.id, context.job.attempt)
+    with MetricWriter(context.store, context.job.id, mine) as writer:
         recorder = _Recorder(context, writer, pipeline.total_steps or 0)
         model = fit(pipeline, spec, context.folder, recorder, FixedBatch(pipeline, spec.seed, artifacts))
     context.report(phase="evaluating", step=pipeline.total_steps, total_steps=pipeline.total_steps)
@@ -125,21 +138,23 @@ def work(context: JobContext) -> None:
     _save_json(artifacts / "verdicts.json", [asdict(verdict) for verdict in verdicts])
 
 
-def _tensors(context: JobContext, spec: RunSpec) -> Path:
-    folder = Path(context.spec["folder"])
-    catalog = Catalog(folder)
-    manifest = read_manifest(catalog)
-    if manifest.hash != context.spec["record"]["manifest"]:
-        raise NotTrainable(
-            f'"{context.job.subject}" has changed since run {context.job.id} was launched, so what was expected of it '
-            "no longer holds; launch a new run."
-        )
+def frozen_tensors(context: JobContext) -> Path:
+    """The folder of the tensors that a run trains on; to be called in a job that has a run's spec.
+
+    Raises:
+        NotTrainable: its manifest is not there.
+        BadSource: its images are needed and gone.
+    """
+    folder, record = Path(context.spec["folder"]), context.spec["record"]
+    if "size" not in record:
+        raise NotTrainable("The run is from a version that froze no manifests; launch a new run.")
+    manifest = frozen_manifest(folder, record["manifest"])
     source = open_source(context.spec["source"], context.spec["columns"])
 
     def tell(done: int, total: int) -> None:
         context.report(phase="decoding", done=done, total=total)
 
-    return build_tensors(source, manifest, spec.size or default_size(catalog), folder / "tensors", tell, context.check)
+    return build_tensors(source, manifest, record["size"], folder / "tensors", tell, context.check)
 
 
 class _Recorder:
@@ -206,7 +221,10 @@ class Run:
 
     @cached_property
     def record(self) -> dict:
-        """What was frozen at its launch: dataset, spec, expectation, manifest, samples, classes, versions."""
+        """What was frozen at its launch.
+
+        dataset, spec, expectation, manifest (its hash), cleaned, size, samples, classes, versions.
+        """
         return jobs.get(self.store, self.id).spec["record"]
 
     @property
@@ -226,6 +244,13 @@ class Run:
         return tuple(self.record["classes"])
 
     @property
+    def cleaned(self) -> str:
+        """What was cleaned away before it was trained, as a sentence; empty where nothing was."""
+        counts = self.record.get("cleaned", {})  # a run from before there were decisions has none
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        return f"trained on the cleaned manifest: {told}" if told else ""
+
+    @property
     def folder(self) -> Path:
         return self.store.folder / "runs" / str(self.id)
 
@@ -234,9 +259,14 @@ class Run:
         """What it ran on; empty before it started."""
         return (_load_json(self.folder / "artifacts" / "device.json") or {}).get("device", "")
 
-    def metrics(self, names: list[str] | None = None, max_points: int | None = None) -> pd.DataFrame:
-        """One row per step, one column per metric; with `max_points` at most so many points per metric."""
-        return read_metrics(self.store, self.id, names, max_points)
+    def metrics(
+        self,
+        names: list[str] | None = None,
+        max_points: int | None = None,
+        steps: tuple[int, int] | None = None,
+    ) -> pd.DataFrame:
+        """One row per step, one column per metric; at most so many points per metric, of steps (first, last) only."""
+        return read_metrics(self.store, self.id, names, max_points, steps)
 
     def follow(self, seconds: float = 0.5) -> Iterator[dict[str, Any]]:
         """Each step's metrics as a dictionary, as they come, until the run is no longer active."""

@@ -12,10 +12,15 @@ MAX_IMAGE_PIXELS = 178_956_970  # Pillow's own bound for a decompression bomb
 SHARD_SAMPLES = 512  # samples measured, written and resumed as one, at most
 MEASURED_SIDE = 384  # px: JPEGs are decoded at the smallest scale whose longer side is at least this
 THUMBNAIL_SIDE = 192  # px, longer side
+COLOUR_SIDE = 96  # px, longer side of what colour and border are measured on
 
 HEARTBEAT_SECONDS = 1.0
 LOST_AFTER_SECONDS = 15.0  # a running job that has not beaten its heart for this long is lost
 SLOTS = {"scan": 2}  # jobs of a kind that run at the same time; one where not named
+
+# How much of a dataset somebody should have looked at before anything is trained: a share, and at least so many.
+LOOKED_SHARE = 0.01
+LOOKED_SAMPLES = 200
 
 QUERY_SECONDS = 10.0
 QUERY_MEMORY = "1GB"

@@ -1,13 +1,14 @@
 """The one database of a workspace: SQLAlchemy Core, SQLite in WAL mode.
 
-Everything that several processes write at once stands here (datasets, jobs, metrics); what is big stands in files
-beside it. A store may be used from any thread and any process; each write is one short transaction.
+Everything that several processes write at once stands here (datasets, decisions, jobs, metrics); what is big stands in
+files beside it. A store may be used from any thread and any process; each write is one short transaction.
 """
 
 from pathlib import Path
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Engine,
     Float,
@@ -73,6 +74,75 @@ metrics = Table(
     Column("measured", LargeBinary, nullable=False),  # float64, one per step
     Index("metrics_by_run", "run", "name", "id"),
 )
+
+# What people ruled. An act is written once; that it was taken back stands with its samples.
+decisions = Table(
+    "decisions",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # of two acts on a sample the higher one holds
+    Column("dataset", String, nullable=False),
+    Column("ruling", String, nullable=False),  # keep, exclude, relabel, not-a-problem, undo
+    Column("label", Text),  # of a relabel
+    Column("kind", String, nullable=False),  # of the findings that it speaks of, "" for all
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("undoes", Integer),  # the one act that an undo takes back
+    Index("decisions_by_dataset", "dataset", "id"),
+    sqlite_autoincrement=True,
+)
+
+decided_samples = Table(
+    "decided_samples",
+    schema,
+    Column("decision", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("dataset", String, nullable=False),
+    Column("content", String, nullable=False),  # hash of the file's bytes, "" where it is missing
+    Column("unique", Boolean, nullable=False),  # no other sample had that content then
+    Column("undone_by", Integer),  # the act that took it back
+    Index("decided_samples_by_key", "dataset", "key"),
+    Index("decided_samples_by_content", "dataset", "content"),
+    Index("decided_samples_by_undoing", "undone_by"),
+)
+
+looks = Table(
+    "looks",
+    schema,
+    Column("dataset", String, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+waivers = Table(
+    "waivers",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("dataset", String, nullable=False),
+    Column("check", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("waivers_by_dataset", "dataset", "id"),
+)
+
+# What people said of pairs of pictures that may be the same one: evidence of how precise a threshold is.
+answers = Table(
+    "answers",
+    schema,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # of two answers on a pair the higher one holds
+    Column("dataset", String, nullable=False),
+    Column("a", Text, nullable=False),  # keys of samples, a before b
+    Column("b", Text, nullable=False),
+    Column("similarity", Float, nullable=False),
+    Column("same", Boolean, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Index("answers_by_dataset", "dataset", "id"),
+)
+
+RULED = (decisions, decided_samples, looks, waivers, answers)  # what goes when their dataset is removed
 
 
 class Store:

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,15 +23,21 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from recipe_core import jobs, settings
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.condition import did_you_mean
+from recipe_core.data.decisions import Decisions
+from recipe_core.data.findings import Findings, examine
+from recipe_core.data.findings.verdict import Verdict, verdict
+from recipe_core.data.looks import Looks
+from recipe_core.data.manifest import Manifest, read_manifest
 from recipe_core.data.scan import read_problems
 from recipe_core.data.selection import Selection
 from recipe_core.data.sources import Source, open_source
+from recipe_core.data.waivers import Waivers
 from recipe_core.errors import BadSource, Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
 from recipe_core.links import Signer
 from recipe_core.progress import Line
 from recipe_core.runs import Run, expectation_of, get_run, launch_run, list_runs
-from recipe_core.store import Store
+from recipe_core.store import RULED, Store
 from recipe_core.store import datasets as table
 from recipe_core.training.expectation import Expectation
 from recipe_core.training.spec import RunSpec
@@ -148,7 +154,7 @@ class Workspace:
 
     def preview(self, dataset: "Dataset", spec: RunSpec) -> Expectation:
         """What is expected of a run, before it starts. Raises NotTrainable."""
-        return expectation_of(dataset.catalog, spec)
+        return expectation_of(dataset.catalog, dataset.decisions, spec)
 
     def launch(self, dataset: "Dataset", preset: str, seed: int = 0, expect: str = "", **settings: object) -> Run:
         """Queue a run of a preset on a dataset; its expectation and `expect`, a prediction in words, are frozen.
@@ -161,7 +167,9 @@ class Workspace:
 
     def launch_spec(self, dataset: "Dataset", spec: RunSpec) -> Run:
         """The same with settings that were read already. Raises NotTrainable."""
-        return launch_run(self.store, dataset.name, dataset.source, dataset.columns, dataset.folder, spec)
+        return launch_run(
+            self.store, dataset.name, dataset.source, dataset.columns, dataset.catalog, dataset.decisions, spec
+        )
 
     def runs(self, dataset: str | None = None) -> list[Run]:
         """All runs, or those on one dataset, newest first."""
@@ -172,7 +180,9 @@ class Workspace:
         return get_run(self.store, id)
 
     def remove_dataset(self, name: str) -> None:
-        """Forget a dataset with its scans and runs. Its images stay where they are, unless they were uploaded.
+        """Forget a dataset with its scans, decisions and runs.
+
+        Its images stay where they are, unless they were uploaded.
 
         Raises:
             Conflict: it is being scanned or trained on.
@@ -180,14 +190,17 @@ class Workspace:
         dataset = self.dataset(name)
         jobs.tend(self.store)  # a scan that was killed is not under way
         for job in jobs.listing(self.store, subject=name):
-            if job.active:
+            if job.active and job.kind != examine.KIND:
                 doing = "scanned; cancel the scan" if job.kind == "scan" else f"trained on; stop run {job.id}"
                 raise Conflict(f'"{name}" is being {doing} first.')
+        examine.stop(self.store, name)
         for run in self.runs(name):
             run.delete()
         for job in jobs.listing(self.store, subject=name):
             jobs.delete(self.store, job.id)
         with self.store.engine.begin() as connection:
+            for of_dataset in RULED:
+                connection.execute(delete(of_dataset).where(of_dataset.c.dataset == name))
             connection.execute(delete(table).where(table.c.name == name))
         shutil.rmtree(dataset.folder, ignore_errors=True)
         if Path(dataset.source).is_relative_to(self.folder / "uploads"):
@@ -210,7 +223,35 @@ class Dataset:
 
     @cached_property
     def catalog(self) -> Catalog:
-        return Catalog(self.folder)
+        return Catalog(self.folder, decided=lambda: self.decisions.shown())
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """What people ruled on its samples."""
+        return Decisions(self.workspace.store, self.name, self.catalog)
+
+    @property
+    def looks(self) -> Looks:
+        """Which samples somebody looked at."""
+        return Looks(self.workspace.store, self.name)
+
+    @cached_property
+    def found(self) -> Findings:
+        """Its findings, in pages, clusters and counts."""
+        return Findings(self.folder, self.catalog, self.decisions)
+
+    def findings(self, kind: str | None = None) -> pd.DataFrame:
+        """Its findings of a kind, or all, one row each. Raises BadQuery where there is no such kind."""
+        return self.found.frame(kind)
+
+    def verdict(self) -> Verdict:
+        """What matters most, ranked by likely harm, and whether the gate of stage 1 is open."""
+        return verdict(self.found, self.looks.count(), self.waivers.all())
+
+    @property
+    def waivers(self) -> Waivers:
+        """Which checks somebody let pass, and why."""
+        return Waivers(self.workspace.store, self.name)
 
     @cached_property
     def opened(self) -> Source:
@@ -236,15 +277,18 @@ class Dataset:
         open_source(self.source, self.columns)
         if job and job.state in ("stopped", "lost", "failed"):
             return jobs.resume(store, job.id)
-        spec = {"dataset": str(self.folder), "source": self.source, "columns": self.columns}
         return jobs.launch(
             store,
             kind="scan",
             subject=self.name,
             work="recipe_core.data.scan:work",
-            spec=spec,
+            spec=self._job_spec,
             folder=self.folder / "scan",
         )
+
+    @property
+    def _job_spec(self) -> dict:
+        return {"dataset": str(self.folder), "source": self.source, "columns": self.columns}
 
     def scan(self, on_progress: Callable[[Job], None] | None = None) -> Job:
         """Scan and wait for the end; a scan under way is waited for. Interrupted, the scan itself goes on.
@@ -272,6 +316,16 @@ class Dataset:
         if (job := self.job) and job.active:
             jobs.stop(self.workspace.store, job.id)
 
+    @property
+    def examination(self) -> Job | None:
+        """The job that looks at the pictures for damage and near duplicates; every scan launches it at its end."""
+        return examine.newest(self.workspace.store, self.name)
+
+    def launch_examination(self) -> Job | None:
+        """Examine what is not examined yet, or go on with it; None where nothing is left to examine."""
+        job = self.examination
+        return job if job and job.active else examine.launch(self.workspace.store, self.name, self._job_spec)
+
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> pd.DataFrame:
         """The samples that satisfy a SQL condition.
 
@@ -279,6 +333,29 @@ class Dataset:
             BadQuery: the condition or the order cannot be used.
         """
         return self.catalog.rows(Selection(where=where), order_by, limit)
+
+    def decide(
+        self,
+        ruling: str,
+        keys: str | Iterable[str],
+        *,
+        label: str | None = None,
+        kind: str = "",
+        by: str = "",
+        note: str = "",
+    ) -> int:
+        """Rule keep, exclude, relabel or not-a-problem on samples; returns the number to undo it by.
+
+        pets.decide("exclude", pets.query("sharpness < 10")["key"], note="too blurred to tell")
+
+        Raises:
+            BadDecision: the ruling makes no sense, or some keys belong to no sample; nothing is decided then.
+        """
+        return self.decisions.decide(ruling, keys, label=label, kind=kind, by=by, note=note)
+
+    def manifest(self) -> Manifest:
+        """The samples that a run launched now would read. Raises NotTrainable before a scan has finished."""
+        return read_manifest(self.catalog, self.decisions)
 
     def read(self, key: str) -> bytes:
         """The bytes of one sample's file. Raises FileNotFoundError, OSError or BadSource."""

@@ -8,16 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GROUND = {"errors", "settings", "store", "links", "metrics"}
-TOP = {"runs", "workspace"}  # where data and training meet, and the door to all of it
+TOP = {"runs", "audits", "workspace"}  # where data and training meet, and the door to all of it
 MAY_IMPORT = {
     "ground": {"ground"},
     "jobs": {"ground", "jobs"},
     "plots": {"ground", "plots"},
     "training": {"ground", "training"},  # meets the data in the manifest's tensors, never in imports
+    "checks": {"ground", "training", "checks"},
     "data": {"ground", "jobs", "data"},
     "progress": {"ground", "jobs"},
-    "top": {"ground", "jobs", "training", "data", "progress", "top"},
-    "doors": {"ground", "jobs", "plots", "training", "data", "progress", "top", "doors"},
+    "top": {"ground", "jobs", "training", "checks", "data", "progress", "top"},
+    "doors": {"ground", "jobs", "plots", "training", "checks", "data", "progress", "top", "doors"},
 }
 # A path that only one machine has, with a slash behind the folder so that this line is none.
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(tmp|work|home|root|Users|private)/|\b[A-Z]:\\\\")

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from recipe_core.links import Signer, View, browse
+from recipe_core.links import FindingsView, Signer, View, browse
 
 HOSTILE = "a&b=c?d#e/f%20+g ü漢\n\"'<b>;..\0"
 VIEWS = [
@@ -140,3 +140,35 @@ def test_the_address_of_a_table_is_signed_for_its_view(signer):
     assert signer.is_valid(signature, "table", browse(View.parse(query)))
     widened = View.parse(parse_qs(urlencode(query | {"range.age": ["0..99"]}, doseq=True)))
     assert not signer.is_valid(signature, "table", browse(widened))
+
+
+# The pages on findings
+
+FINDINGS_VIEWS = [
+    FindingsView(),
+    FindingsView("pets", "near_duplicate", "mirrored", undecided=True, threshold=0.935, page=3, sample=HOSTILE),
+    FindingsView(HOSTILE, HOSTILE, HOSTILE, threshold=0.0),
+]
+
+
+@pytest.mark.parametrize("view", FINDINGS_VIEWS, ids=range(len(FINDINGS_VIEWS)))
+def test_a_view_of_findings_survives_its_address(view):
+    assert FindingsView.parse(parse_qs(urlencode(view.query()), keep_blank_values=True)) == view
+
+
+@pytest.mark.parametrize(("asked", "read"), [("nan", None), ("x", None), ("7", 1.0), ("-1", 0.0)])
+def test_a_threshold_is_a_share_or_passed_over(asked, read):
+    assert FindingsView.parse({"threshold": [asked]}).threshold == read
+
+
+def test_other_findings_start_at_their_first_page_with_no_image_open():
+    view = FindingsView("pets", "blank", page=4, sample="a.png").narrowed(kind="corrupt")
+    assert view == FindingsView("pets", "corrupt")
+    assert FindingsView("pets", page=4).narrowed(page=2).page == 2
+
+
+def test_the_address_of_a_manifest_is_signed_for_its_dataset(signer):
+    address = urlsplit(signer.manifest("pets ü"))
+    (signature,) = parse_qs(address.query)["s"]
+    assert signer.is_valid(signature, "manifest", "pets ü")
+    assert not signer.is_valid(signature, "manifest", "others")

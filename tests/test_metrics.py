@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import insert, update
 
 from recipe_core import metrics
+from recipe_core.errors import Replaced
+from recipe_core.jobs import current
 from recipe_core.metrics import MetricWriter, delete_metrics, newest_point, read_metrics
-from recipe_core.store import Store
+from recipe_core.store import Store, jobs
 
 
 @pytest.fixture
@@ -90,3 +93,25 @@ def test_no_point_is_lost_by_thinning(store, points):
     write(store, 1, [(step, {"loss": 2.0}) for step in range(10)])
     thinned = read_metrics(store, 1, max_points=points)["loss"]
     assert len(thinned) == min(points, 10) and (thinned == 2.0).all() and thinned.index[0] == 0
+
+
+def test_steps_that_are_zoomed_in_on_come_in_full_detail(store):
+    write(store, 1, [(step, {"loss": float(step)}) for step in range(10_000)])
+    assert len(read_metrics(store, 1, max_points=100)) == 100
+    zoomed = read_metrics(store, 1, max_points=100, steps=(200, 280))
+    assert zoomed["loss"].tolist() == list(range(200, 281))
+
+
+def test_a_worker_that_was_replaced_writes_no_points(store):
+    job = {"kind": "run", "subject": "pets", "work": "", "spec": {}, "folder": "", "state": "running", "attempt": 1}
+    with store.engine.begin() as connection:
+        connection.execute(insert(jobs).values(id=1, created=0.0, progress={}, **job))
+    paused = MetricWriter(store, 1, current(1, 1))
+    paused.record(0, {"loss": 1.0})
+    paused.flush()
+    paused.record(1, {"loss": 7.0})
+    with store.engine.begin() as connection:
+        connection.execute(update(jobs).values(attempt=2))
+    with pytest.raises(Replaced):
+        paused.flush()
+    assert read_metrics(store, 1)["loss"].to_dict() == {0: 1.0}

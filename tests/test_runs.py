@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from sqlalchemy import update
 from toy_dataset import ended, make_pictures, until
 
 from recipe_core import jobs, settings
 from recipe_core.errors import BadSettings, Conflict, NotFound, NotTrainable
 from recipe_core.metrics import MetricWriter, read_metrics
+from recipe_core.store import jobs as table_of_jobs
 from recipe_core.workspace import Workspace
 
 STEPS = 150
@@ -297,8 +299,40 @@ def test_a_dataset_that_changed_fails_the_run_in_one_sentence(workspace, tmp_pat
     assert job.state == "failed" and len(job.error.splitlines()) == 1
     assert '"red/0.png", "red/1.png" have vanished' in job.error and "rescan the dataset" in job.error
     pets.scan()
-    run.resume()  # what was expected of it was computed from other samples
-    assert '"pets" has changed since run' in ended(run).error
+    run.resume()  # its manifest still names what has vanished
+    assert "launch a new run" in ended(run).error
+
+
+def test_a_run_trains_on_the_manifest_of_its_launch_and_says_what_was_cleaned(workspace, tmp_path):
+    pets = workspace.add_dataset("fishes", make_pictures(tmp_path / "fishes"))
+    (tmp_path / "fishes" / "red" / "cut.png").write_bytes(b"")
+    pets.scan()
+    pets.decide("exclude", [f"red/{number}.png" for number in range(12)])
+    pets.decide("relabel", ["blue/3.png", "blue/4.png", "blue/5.png"], label="green")
+    run = workspace.launch(pets, "majority")
+    pets.decide("exclude", pets.query("label = 'green'")["key"])  # too late for this run
+    assert ended(run).state == "finished"
+    assert run.cleaned == "trained on the cleaned manifest: 1 unreadable, 12 excluded, 3 relabelled"
+    read = [*run.samples("train"), *run.samples("val")]
+    assert len(read) == 48 and sum(key.startswith("green/") for key in read) == 20
+    assert run.record["manifest"] != pets.manifest().hash
+    assert run.classes == ("blue", "green", "red")
+
+
+def test_a_run_from_before_manifests_were_frozen_says_so_when_it_is_resumed(workspace, tmp_path):
+    pets = workspace.add_dataset("birds", make_pictures(tmp_path / "birds", 4))
+    pets.scan()
+    run = workspace.launch(pets, "majority")
+    ended(run)
+    spec = jobs.get(workspace.store, run.id).spec
+    old = {name: value for name, value in spec["record"].items() if name not in ("size", "cleaned")}
+    with workspace.store.engine.begin() as connection:
+        row = update(table_of_jobs).where(table_of_jobs.c.id == run.id)
+        connection.execute(row.values(spec=spec | {"record": old}, state="stopped"))
+    run = workspace.run(run.id)
+    assert run.cleaned == ""
+    run.resume()
+    assert "froze no manifests; launch a new run" in ended(run).error
 
 
 # Refused before the start

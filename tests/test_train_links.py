@@ -1,10 +1,10 @@
-"""The addresses of the Train page: what is put in comes out; what makes no sense is passed over."""
+"""The addresses of the pages Train and Audit: what is put in comes out; what makes no sense is passed over."""
 
 from urllib.parse import parse_qs, urlencode
 
 import pytest
 
-from recipe_core.links import TrainView
+from recipe_core.links import AuditView, TrainView
 
 VIEWS = [
     TrainView(),
@@ -49,3 +49,13 @@ def test_smoothing_stays_below_one():
 def test_other_runs_keep_the_charts_settings_but_not_the_zoom_and_the_cell():
     seen = TrainView("pets", (7,), tab="predictions", smoothing=0.5, steps=(3, 5), cell=(1, 2)).opened(8)
     assert seen == TrainView("pets", (8,), tab="predictions", smoothing=0.5)
+
+
+@pytest.mark.parametrize("view", [AuditView(), AuditView(12), AuditView(file="a&b=c ü.py", function="small")])
+def test_an_audit_view_survives_its_address(view: AuditView):
+    assert AuditView.parse(parse_qs(urlencode(view.query()))) == view
+
+
+@pytest.mark.parametrize("query", ["audit=-1", "audit=x", "audit=", f"audit={'9' * 40}", "other=1"])
+def test_an_audit_that_makes_no_sense_is_passed_over(query: str):
+    assert AuditView.parse(parse_qs(query, keep_blank_values=True)) == AuditView()

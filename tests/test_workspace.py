@@ -5,9 +5,12 @@ import subprocess
 import sys
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recipe_core.errors import BadSource, Conflict, NotFound
+from recipe_core.store import RULED
 from recipe_core.workspace import Workspace
 
 
@@ -117,3 +120,32 @@ def test_a_workspace_may_be_opened_from_anywhere_and_again(tmp_path, images, mon
     Workspace("ws").add_dataset("pets", "images")
     monkeypatch.chdir("/")
     assert Workspace(tmp_path / "ws").dataset("pets").source == str(images)
+
+
+def test_a_database_from_before_there_were_decisions_gains_their_tables(tmp_path, images):
+    pets = Workspace(tmp_path / "old").add_dataset("pets", images)
+    with pets.workspace.store.engine.begin() as connection:
+        for table in RULED:
+            table.drop(connection)
+    pets = Workspace(tmp_path / "old").dataset("pets")
+    pets.looks.add(["cat/a.png"])
+    pets.waivers.waive("looked", "a test")
+    assert (pets.looks.count(), len(pets.waivers.all()), len(pets.decisions.history())) == (1, 1, 0)
+
+
+def test_a_dataset_that_is_removed_takes_its_decisions_looks_and_waivers_along(workspace, images):
+    def added(name):
+        dataset = workspace.add_dataset(name, images)
+        (dataset.folder / "catalog").mkdir(parents=True)
+        samples = pa.table({"key": ["cat/a.png"], "byte_hash": ["content"]})
+        pq.write_table(samples, dataset.folder / "catalog" / "catalog.parquet")
+        return dataset
+
+    for dataset in (added("pets"), added("others")):
+        dataset.decide("exclude", "cat/a.png")
+        dataset.looks.add(["cat/a.png"])
+        dataset.waivers.waive("looked", "a test")
+    workspace.remove_dataset("pets")
+    for dataset, left in ((added("pets"), 0), (workspace.dataset("others"), 1)):
+        rows = (dataset.decisions.current(), dataset.decisions.history(), dataset.waivers.all())
+        assert [len(table) for table in rows] == [left] * 3 and dataset.looks.count() == left

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.widgets.shell import read_train_view, read_view, show_view
+from pages.widgets.shell import read_audit_view, read_findings_view, read_train_view, read_view, show_view
 
 
 def bound(
@@ -35,3 +35,6 @@ def go(change: Callable[[Any], Any], read: Callable[[], Any] = read_view) -> Non
 
 train_bound = partial(bound, read=read_train_view)
 train_go = partial(go, read=read_train_view)
+audit_bound = partial(bound, read=read_audit_view)
+findings_bound = partial(bound, read=read_findings_view)
+findings_go = partial(go, read=read_findings_view)

@@ -5,14 +5,16 @@ import streamlit as st
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_of
 from pages.widgets.shell import open_workspace, plain
+from pages.widgets.verdict_lines import open_findings
 from recipe_core.data.overview import overview
 from recipe_core.errors import RecipeError
 from recipe_core.jobs import Job
-from recipe_core.links import View
+from recipe_core.links import FindingsView, View
 from recipe_core.progress import describe
 from recipe_core.workspace import Dataset
 
 GLIMPSE = 12
+MATTERS = 5  # lines of the verdict
 
 
 def dataset_card(dataset: Dataset) -> None:
@@ -35,13 +37,18 @@ def _card(dataset: Dataset, was_active: bool) -> None:
         if job:
             _scan_state(job)
         _glimpse(dataset)
-        with st.container(gap=None):
-            for remark in seen.remarks:
-                key = f"remark-{dataset.name}-{remark.where}"
-                if st.button(plain(remark.sentence), key=key, type="tertiary", icon=":material/search:", wrap=True):
-                    _browse(View(dataset=dataset.name, where=remark.where))
+        _matters(dataset)
         _problems(dataset)
         _actions(dataset, job, bool(seen.samples))
+
+
+def _matters(dataset: Dataset) -> None:
+    """The first lines of the verdict, each leading to its pictures."""
+    with st.container(gap=None):
+        for line in dataset.verdict().lines[:MATTERS]:
+            key = f"matters-{dataset.name}-{line.kind}-{line.subkind or ''}"
+            if st.button(plain(line.sentence), key=key, type="tertiary", icon=":material/search:", wrap=True):
+                open_findings(dataset, line.kind, line.subkind or "")
 
 
 def _glimpse(dataset: Dataset) -> None:
@@ -78,8 +85,10 @@ def _actions(dataset: Dataset, job: Job | None, browsable: bool) -> None:
     name = dataset.name
     with st.container(horizontal=True):
         if browsable:
+            if st.button("Verdict", icon=":material/gavel:", key=f"verdict-{name}", type="primary"):
+                st.switch_page("pages/verdict.py", query_params=FindingsView(name).query())
             label = "Browse the first images" if job and job.active else "Browse"
-            if st.button(label, icon=":material/photo_library:", key=f"browse-{name}", type="primary"):
+            if st.button(label, icon=":material/photo_library:", key=f"browse-{name}"):
                 _browse(View(dataset=name))
         if job and job.active:
             st.button("Cancel scan", icon=":material/stop_circle:", key=f"cancel-{name}", on_click=dataset.stop_scan)

@@ -1,11 +1,14 @@
-"""One image at full size with all that is known of it, and the way to its neighbours in the selection."""
+"""One image at full size with all that is known of it, what is decided on it, and the way to its neighbours."""
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from pages.widgets.rulings import rulings
 from pages.widgets.shell import open_workspace, plain, read_view, selection_of, show_view
 from pages.widgets.viewer import viewer
 from recipe_core.data.facts import ABOUT
@@ -14,56 +17,96 @@ from recipe_core.links import View
 from recipe_core.workspace import Dataset
 
 
-def detail(dataset: Dataset, view: View, matching: int) -> None:
-    """Open the sample that the address names, if any."""
-    if view.sample:
-        st.dialog(" ", width="large", on_dismiss=_close)(_detail)(dataset, matching)
+class Neighbours(Protocol):
+    """The samples that the arrow keys walk through, in their order."""
+
+    @property
+    def total(self) -> int: ...
+
+    def position(self, key: str) -> int | None: ...
+    def at(self, position: int) -> str | None: ...
 
 
-def _close() -> None:
-    show_view(replace(read_view(), sample=""))
+@dataclass(frozen=True)
+class Selected:
+    """All samples that Browse selects."""
+
+    dataset: Dataset
+    view: View
+    total: int
+
+    def position(self, key: str) -> int | None:
+        return self.dataset.catalog.position(key, selection_of(self.view), self.view.order_by)
+
+    def at(self, position: int) -> str | None:
+        rows = self.dataset.catalog.rows(selection_of(self.view), self.view.order_by, 1, position)
+        return None if rows.empty else rows["key"].iloc[0]
 
 
-def _detail(dataset: Dataset, matching: int) -> None:
-    view = read_view()
+class Listed:
+    """The samples that stand on a page."""
+
+    def __init__(self, keys: Sequence[str]):
+        self.keys = list(dict.fromkeys(keys))
+        self.total = len(self.keys)
+
+    def position(self, key: str) -> int | None:
+        return self.keys.index(key) if key in self.keys else None
+
+    def at(self, position: int) -> str | None:
+        return self.keys[position] if position < self.total else None
+
+
+def detail(dataset: Dataset, neighbours: Neighbours, read: Callable[[], Any] = read_view) -> None:
+    """Open the sample that the address names, if any; `read` reads the address."""
+
+    def close() -> None:
+        show_view(replace(read(), sample=""))
+
+    if read().sample:
+        st.dialog(" ", width="large", on_dismiss=close)(_detail)(dataset, neighbours, read)
+
+
+def _detail(dataset: Dataset, neighbours: Neighbours, read: Callable[[], Any]) -> None:
+    key = read().sample
     try:
-        sample = dataset.catalog.sample(view.sample)
+        sample = dataset.catalog.sample(key)
     except NotFound as problem:
         st.error(plain(str(problem)))
         return
-    position = dataset.catalog.position(view.sample, selection_of(view), view.order_by)
-    where = f"{position + 1:,} of {matching:,}" if position is not None else "not in the selection"
+    position = neighbours.position(key)
+    where = f"{position + 1:,} of {neighbours.total:,}" if position is not None else "not in the selection"
     facts = " · ".join(str(part) for part in (sample["label"], sample["split"], where) if part)
-    st.markdown(f"**{plain(view.sample)}**  \n:small[{plain(facts)}]")
+    st.markdown(f"**{plain(key)}**  \n:small[{plain(facts)}]")
     if sample["error"]:
         st.warning(plain(sample["error"]), icon=":material/broken_image:")
     left, right = st.columns([3, 2])
     with left:
-        _picture(dataset, view, sample, position, matching)
-    right.dataframe(_table(sample), hide_index=True, width="stretch", height=560)
+        _picture(dataset, sample, neighbours, position, read)
+    with right:
+        rulings(dataset, sample)
+        st.dataframe(_table(sample), hide_index=True, width="stretch", height=420)
 
 
-def _picture(dataset: Dataset, view: View, sample: dict, position: int | None, matching: int) -> None:
-    address = open_workspace().signer.image(dataset.name, view.sample, sample["byte_hash"] or "")
+def _picture(
+    dataset: Dataset, sample: dict, neighbours: Neighbours, position: int | None, read: Callable[[], Any]
+) -> None:
+    def step() -> None:
+        asked = st.session_state["viewer"].step
+        if position is not None and asked and (key := neighbours.at(max(0, position + asked))):
+            show_view(replace(read(), sample=key))
+
+    address = open_workspace().signer.image(dataset.name, sample["key"], sample["byte_hash"] or "")
     viewer(
         address if sample["width"] else "",
-        alt=view.sample,
+        alt=sample["key"],
         width=sample["width"],
         height=sample["height"],
         has_previous=bool(position),
-        has_next=position is not None and position + 1 < matching,
+        has_next=position is not None and position + 1 < neighbours.total,
         key="viewer",
-        on_step=lambda: _step(dataset, view, position),
+        on_step=step,
     )
-
-
-def _step(dataset: Dataset, view: View, position: int | None) -> None:
-    step = st.session_state["viewer"].step
-    if position is None or not step:
-        return
-    rows = dataset.catalog.rows(selection_of(view), view.order_by, limit=1, offset=max(0, position + step))
-    if not rows.empty:
-        show_view(replace(view, sample=rows["key"].iloc[0]))
 
 
 def _table(sample: dict) -> pd.DataFrame:

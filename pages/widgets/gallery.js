@@ -3,8 +3,9 @@
 
 const CAPTION_FROM = 72 // CSS pixels; below that a caption would be all ellipsis
 const keys = new WeakMap() // node -> what it stands for among its siblings
+const choices = new WeakMap() // gallery -> { revision, ids, anchor }: what is ticked; the server may lag behind
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery")
   const focused = parentElement.activeElement
   root.style.setProperty("--size", `${data.size}px`)
@@ -14,9 +15,22 @@ export default function ({ data, parentElement, setTriggerValue }) {
 
   const tiles = [...root.querySelectorAll(".tile")]
   keepOneTabStop(root, tiles, data.selected)
+  const choice = choiceOf(root, data.choice)
+  drawChoice(root, choice)
+  const tick = (tile, range) => {
+    toggle(choice, tiles, tile, range)
+    drawChoice(root, choice)
+    setStateValue("chosen", [...choice.ids])
+  }
   root.onclick = event => {
+    const cell = event.target.closest(".cell")
+    const onTile = event.target.closest(".tile")
+    if (choice && cell && (!onTile || event.shiftKey || event.ctrlKey || event.metaKey)) {
+      if (event.target.closest(".check, .tile")) tick(cell.firstElementChild, event.shiftKey)
+      return
+    }
     if (event.detail > 1) return // the second half of a double click
-    const tile = event.target.closest(".tile")
+    const tile = onTile
     const heading = event.target.closest("button.heading")
     if (tile) {
       moveTabStop(root, tile)
@@ -26,7 +40,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.onkeydown = event => {
     if (event.key === "Enter" && event.repeat) event.preventDefault() // a held key is one click
     const tile = event.target.closest(".tile")
-    if (!tile || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return
+    if (!tile || event.ctrlKey || event.altKey || event.metaKey) return
+    if (choice && event.key.toLowerCase() === "x") return tick(tile, event.shiftKey)
+    if (event.shiftKey) return
     const next = neighbour(tiles, tile, event.key)
     if (next === null) return
     event.preventDefault() // nobody else, page scroll or viewer, shall act on this arrow
@@ -87,7 +103,19 @@ function drawGroup(section, group, { size, selected }) {
   attribute(heading, "data-id", group.id || null)
   text(heading.querySelector(".title"), group.title)
   text(heading.querySelector(".count"), group.count.toLocaleString("en"))
-  reconcile(grid, group.tiles, tile => tile.id, createTile, (node, tile) => drawTile(node, tile, size, selected))
+  reconcile(grid, group.tiles, tile => tile.id, createCell, (node, tile) => drawTile(node.firstChild, tile, size, selected))
+}
+
+// A tile and, over its corner, the box that chooses it: a button may not stand in a button.
+function createCell() {
+  const cell = element("div", "cell")
+  const check = element("button", "check")
+  check.type = "button"
+  check.tabIndex = -1 // by keyboard: x on the tile
+  check.setAttribute("role", "checkbox")
+  check.title = "Choose (x; with Shift all up to here)"
+  cell.append(createTile(), check)
+  return cell
 }
 
 function createTile() {
@@ -102,18 +130,20 @@ function createTile() {
   image.onload = () => sharpen(image)
   image.onerror = () => attribute(tile, "data-picture", "missing")
   picture.append(image, element("span", "nothing"), element("span", "badge"))
-  tile.append(picture, element("span", "caption"))
+  tile.append(picture, element("span", "caption"), element("span", "reason"))
   return tile
 }
 
-function drawTile(tile, { id, src, title, caption, badge }, size, selected) {
-  const [picture, line] = tile.children
+function drawTile(tile, { id, src, title, caption, badge, reason, state }, size, selected) {
+  const [picture, line, why] = tile.children
   const [image, nothing, pill] = picture.children
   attribute(tile, "data-id", id)
   attribute(tile, "title", title || null)
-  attribute(tile, "aria-label", [title || caption || id, badge].filter(Boolean).join(", "))
+  attribute(tile, "aria-label", [title || caption || id, badge, reason].filter(Boolean).join(", "))
+  attribute(tile, "data-state", state || null)
   attribute(tile, "aria-current", id === selected ? "true" : null)
   text(line, caption)
+  text(why, reason)
   text(pill, badge)
   property(image, "width", size)
   property(image, "height", size)
@@ -127,6 +157,38 @@ function drawTile(tile, { id, src, title, caption, badge }, size, selected) {
 function sharpen(image) {
   const pixels = Math.max(image.naturalWidth, image.naturalHeight) // 0 until loaded
   attribute(image, "data-pixelated", pixels > 0 && pixels < image.width / 2 ? "" : null)
+}
+
+// What is ticked: the server's word where it has a new one, else what was ticked here; null if nothing can be.
+function choiceOf(root, given) {
+  if (!given) choices.delete(root)
+  else if (choices.get(root)?.revision !== given.revision)
+    choices.set(root, { revision: given.revision, ids: new Set(given.ids), anchor: null })
+  return choices.get(root) ?? null
+}
+
+function drawChoice(root, choice) {
+  attribute(root, "data-choosing", choice ? (choice.ids.size ? "some" : "none") : null)
+  for (const cell of root.querySelectorAll(".cell")) {
+    const chosen = choice?.ids.has(cell.firstChild.dataset.id) ?? false
+    attribute(cell.lastChild, "aria-checked", String(chosen))
+    attribute(cell.lastChild, "aria-label", `Choose ${cell.firstChild.getAttribute("aria-label")}`)
+    attribute(cell, "data-chosen", chosen ? "" : null)
+  }
+}
+
+// Ticks a tile or takes its tick away; as a range, does the same as last time to all from there up to this one.
+function toggle(choice, tiles, tile, range) {
+  const place = tiles.indexOf(tile)
+  const from = range ? tiles.findIndex(other => other.dataset.id === choice.anchor) : -1
+  const on = from < 0 ? !choice.ids.has(tile.dataset.id) : choice.ids.has(choice.anchor)
+  const first = from < 0 ? place : Math.min(from, place)
+  const last = Math.max(from, place)
+  for (const each of tiles.slice(first, last + 1)) {
+    if (on) choice.ids.add(each.dataset.id)
+    else choice.ids.delete(each.dataset.id)
+  }
+  choice.anchor = tile.dataset.id
 }
 
 // The whole gallery is one stop for the Tab key; inside it the arrow keys move.

@@ -1,6 +1,8 @@
 """A gallery of thumbnails, optionally in titled groups: one custom component for any number of tiles.
 
 opened = gallery([Group("", 2, [Tile("a.png", "/thumb/a"), Tile("b.png", "/thumb/b")])], size=96, key="samples").opened
+
+With a `Choice` every tile has a box to tick; Shift and a click tick a range, x on the keyboard the focused tile.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +26,10 @@ class Tile:
     """One line below the picture, cut with an ellipsis; hidden on small tiles."""
     badge: str = ""
     """A short word in the tile's corner, e.g. "corrupt"."""
+    reason: str = ""
+    """Why it is shown, in a few words below the caption; on small tiles it is only read aloud."""
+    state: str = ""
+    """What was decided on it: keep, exclude, relabel, not-a-problem or ""; it colours the badge."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,14 @@ class Group:
     tiles: Sequence[Tile]
     id: str = ""
     """Not "": the heading is a button that reports this id."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The ids that are ticked. What the user ticks comes back; the gallery takes `ids` anew at another `revision`."""
+
+    ids: Sequence[str]
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -62,24 +76,33 @@ def gallery(
     size: int,
     key: str,
     selected: str | None = None,
+    choice: Choice | None = None,
     on_open: Callable[[], None] | None = None,
     on_group: Callable[[], None] | None = None,
+    on_choose: Callable[[], None] | None = None,
 ) -> GalleryResult:
     """Draw the groups and say what was clicked.
 
     `size` is the least width of a tile in CSS pixels, brought within 48..256; tiles grow to fill the row evenly.
     `selected` is the id of the tile to mark. The callbacks run before the script does; there the id stands in
-    `st.session_state[key].opened` or `.group`.
+    `st.session_state[key].opened` or `.group`, and the list of all ticked ids in `.chosen`.
     """
     data = {
         "size": min(max(size, SMALLEST), LARGEST),
         "selected": selected,
+        "choice": choice and {"ids": list(choice.ids), "revision": choice.revision},
         "groups": [
             {"id": group.id, "title": group.title, "count": group.count, "tiles": [vars(tile) for tile in group.tiles]}
             for group in groups
         ],
     }
-    result = _component(key=key, data=data, on_opened_change=on_open or _nothing, on_group_change=on_group or _nothing)
+    result = _component(
+        key=key,
+        data=data,
+        on_opened_change=on_open or _nothing,
+        on_group_change=on_group or _nothing,
+        on_chosen_change=on_choose or _nothing,
+    )
     return GalleryResult(opened=result.opened, group=result.group)
 
 

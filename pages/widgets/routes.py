@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from pages.widgets.shell import open_workspace, selection_of
 from recipe_core.data.decode import Unreadable
-from recipe_core.data.export import csv_chunks
+from recipe_core.data.export import csv_chunks, manifest_chunks
 from recipe_core.data.pictures import for_browser, media_type
 from recipe_core.data.thumbnails import read_thumbnail
 from recipe_core.errors import NotFound, RecipeError
@@ -67,15 +67,35 @@ def table(request: Request) -> Response:
         catalog.count(selection)
     except RecipeError as problem:
         return PlainTextResponse(str(problem), 422)
-    headers = {
-        "Content-Disposition": f"attachment; filename*=utf-8''{quote(dataset)}.csv",
+    return StreamingResponse(
+        csv_chunks(catalog, selection, view.order_by), media_type="text/csv", headers=_attached(dataset)
+    )
+
+
+def manifest(request: Request) -> Response:
+    """/manifest/{dataset}.csv, what training reads now"""
+    workspace, name = open_workspace(), request.path_params["dataset"]
+    if not workspace.signer.is_valid(request.query_params.get("s", ""), "manifest", name):
+        return NOT_SIGNED
+    try:
+        dataset = workspace.dataset(name)
+        chunks = manifest_chunks(dataset.manifest(), dataset.source)
+    except RecipeError as problem:
+        return PlainTextResponse(str(problem), 422)
+    return StreamingResponse(chunks, media_type="text/csv", headers=_attached(f"{name}-manifest"))
+
+
+def _attached(name: str) -> dict[str, str]:
+    """The headers of a table that is saved, never shown."""
+    return {
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name)}.csv",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(csv_chunks(catalog, selection, view.order_by), media_type="text/csv", headers=headers)
 
 
 ROUTES = [
     Route("/picture/{dataset}/thumbnail/{shard}/{offset:int}-{length:int}", thumbnail),
     Route("/picture/{dataset}/image", image),
     Route("/table/{dataset}.csv", table),
+    Route("/manifest/{dataset}.csv", manifest),
 ]

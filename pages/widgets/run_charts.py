@@ -62,7 +62,7 @@ def charts(runs: list[Run]) -> None:
     """Draw loss and accuracy, and what else is asked for, with what was expected; to be called in a fragment."""
     view = read_train_view()  # dragging over a chart changes it, and renews the fragment only
     _zoom(view)
-    histories = {f"{run.spec.preset} #{run.id}": history(run) for run in runs}
+    histories = {f"{run.spec.preset} #{run.id}": history(run, view.steps) for run in runs}
     losses = [level for run in runs for level in _loss_levels(run)]
     guesses = [Level(run.expectation.constant_guess_accuracy, "constant guess") for run in runs]
     left, right = st.columns(2, gap="medium")
@@ -130,12 +130,12 @@ def _loss_levels(run: Run) -> list[Level]:
     return [Level(told.initial_loss, "expected at step 0"), Level(told.constant_guess_loss, "constant guess")]
 
 
-def history(run: Run) -> pd.DataFrame:
-    """The metrics of a run, thinned for charts; read once for all who look at them."""
+def history(run: Run, steps: tuple[int, int] | None = None) -> pd.DataFrame:
+    """The metrics of a run, thinned for charts, of all steps or of those zoomed in on; read once for all who look."""
     workspace = open_workspace()
-    return _history(str(workspace.folder), run.id, run.job.created, newest_point(workspace.store, run.id))
+    return _history(str(workspace.folder), run.id, run.job.created, newest_point(workspace.store, run.id), steps)
 
 
 @st.cache_data(max_entries=64, ttl=600, show_spinner=False)
-def _history(workspace: str, id: int, created: float, newest: int) -> pd.DataFrame:
-    return open_workspace().run(id).metrics(max_points=MAX_POINTS)
+def _history(workspace: str, id: int, created: float, newest: int, steps: tuple[int, int] | None) -> pd.DataFrame:
+    return open_workspace().run(id).metrics(max_points=MAX_POINTS, steps=steps)

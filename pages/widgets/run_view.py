@@ -11,9 +11,10 @@ from pages.widgets.predictions import predictions
 from pages.widgets.run_charts import chart_controls, charts
 from pages.widgets.run_list import STATES, VERDICTS
 from pages.widgets.shell import plain, show_view
+from recipe_core.audits import launch_audit_of_run
 from recipe_core.errors import RecipeError
 from recipe_core.jobs import Job
-from recipe_core.links import TrainView
+from recipe_core.links import AuditView, TrainView
 from recipe_core.progress import duration
 from recipe_core.runs import Run
 from recipe_core.training.expectation import Verdict
@@ -97,6 +98,9 @@ def _actions(run: Run, job: Job) -> None:
                 st.error(plain(str(problem)))
             else:
                 st.rerun()
+        if st.button("Audit", icon=":material/troubleshoot:", key="audit", help="Is something silently wrong with it?"):
+            audit = launch_audit_of_run(run)
+            st.switch_page("pages/audit.py", query_params=AuditView(audit.id).query())
         st.button(
             "Clone with changes",
             icon=":material/content_copy:",
@@ -192,7 +196,7 @@ def _record(run: Run) -> None:
             "Dataset": run.dataset,
             "Samples": f"{samples['train']:,} to train on, {samples['val']:,} to validate",
             "Classes": f"{len(run.classes):,}",
-            "Manifest": run.record["manifest"],
+            "Manifest": ", ".join(filter(None, (run.record["manifest"], run.cleaned))),
             "Device": run.device or "not started yet",
             "Versions": ", ".join(f"{name} {version}" for name, version in run.record["versions"].items()),
             "Folder": run.folder,

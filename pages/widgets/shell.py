@@ -8,7 +8,7 @@ import streamlit as st
 from recipe_core import settings
 from recipe_core.data.selection import Selection
 from recipe_core.errors import RecipeError
-from recipe_core.links import TrainView, View
+from recipe_core.links import AuditView, FindingsView, TrainView, View
 from recipe_core.workspace import Dataset, Workspace
 
 
@@ -27,6 +27,23 @@ def _dataset(name: str, source: str) -> Dataset:
 def datasets() -> list[Dataset]:
     """All datasets of the workspace, each with a catalog that stays open."""
     return [_dataset(dataset.name, dataset.source) for dataset in open_workspace().datasets()]
+
+
+def chosen_dataset(name: str) -> tuple[Dataset, list[str]]:
+    """The dataset that the address names, else the oldest one, and the names of all.
+
+    Where there is none the page says so and ends here.
+    """
+    known = {dataset.name: dataset for dataset in datasets()}
+    dataset = known.get(name or next(iter(known), ""))
+    if dataset is None:
+        if known:
+            st.error(f"There is no dataset “{plain(name)}” here; it was removed or renamed.")
+        else:
+            st.info("No dataset yet. Add one on the **Datasets** page.")
+        st.page_link("pages/home.py", label="Datasets", icon=":material/home:")
+        st.stop()
+    return dataset, list(known)
 
 
 def apology(problem: Exception) -> bool:
@@ -49,11 +66,21 @@ def read_train_view() -> TrainView:
     return TrainView.parse(_query())
 
 
+def read_findings_view() -> FindingsView:
+    """What the address asks of the pages Verdict, Integrity and Duplicates."""
+    return FindingsView.parse(_query())
+
+
+def read_audit_view() -> AuditView:
+    """What the address asks of the Audit page."""
+    return AuditView.parse(_query())
+
+
 def _query() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def show_view(view: View | TrainView) -> None:
+def show_view(view: View | TrainView | FindingsView | AuditView) -> None:
     """Change the address to this view; the script then runs anew and shows it."""
     st.query_params.from_dict(view.query())
 

@@ -4,14 +4,27 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.widgets.controls import bound, go
+from pages.widgets.controls import bound, findings_bound, go
 from pages.widgets.shell import plain
-from recipe_core.links import SIZES, View
+from recipe_core.links import SIZES, FindingsView, View
 from recipe_core.progress import describe
 from recipe_core.workspace import Dataset
 
 SIZE_NAMES = dict(zip(SIZES, ("XS", "S", "M", "L", "XL"), strict=True))
 HIDDEN = {"phash_turned", "dhash_turned"}
+
+
+def dataset_choice(dataset: Dataset, names: list[str]) -> None:
+    """The choice of dataset, in the sidebar of the pages on findings."""
+    with st.sidebar:
+        findings_bound(
+            st.selectbox,
+            "Dataset",
+            names,
+            key="dataset",
+            value=dataset.name,
+            change=lambda _, name: FindingsView(name),
+        )
 
 
 def headline(dataset: Dataset) -> None:

@@ -35,11 +35,12 @@ What the work must do:
 """
 
 from recipe_core.jobs.context import JobContext, die_with_parent
-from recipe_core.jobs.queue import Job, delete, follow, get, latest, launch, listing, resume, stop, tend
+from recipe_core.jobs.queue import Job, current, delete, follow, get, latest, launch, listing, resume, stop, tend
 
 __all__ = [
     "Job",
     "JobContext",
+    "current",
     "delete",
     "die_with_parent",
     "follow",

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from recipe_core import settings
-from recipe_core.errors import Stopped
+from recipe_core.errors import Replaced, Stopped
 from recipe_core.jobs.queue import Job, current
 from recipe_core.store import Store
 from recipe_core.store import jobs as table
@@ -43,7 +43,7 @@ class JobContext:
         self._news.set()
 
     def check(self) -> None:
-        """Raise Stopped if a stop was requested, by `stop` or SIGTERM, or the job was lost or given to another attempt.
+        """Raise Stopped if a stop was requested, by `stop` or SIGTERM; Replaced if the job was lost or given away.
 
         While it returns, nobody can have given the job away: others wait LOST_AFTER_SECONDS after a heartbeat, and
         where the last one is half as old (the process was paused, the database out of reach) it is made up for first.
@@ -53,7 +53,9 @@ class JobContext:
                 time.sleep(settings.HEARTBEAT_SECONDS)
             if self._replaced:
                 break
-        if self.asked_to_stop or self._replaced:
+        if self._replaced:
+            raise Replaced(f"Job {self.job.id} was given up or replaced.")
+        if self.asked_to_stop:
             raise Stopped(f"Job {self.job.id} was asked to stop.")
 
     def ask_to_stop(self) -> None:

@@ -16,6 +16,7 @@ from recipe_core.jobs.queue import enter, tend
 from recipe_core.store import Store
 
 ERROR_CHARACTERS = 300
+DISK_IS_FULL = ("No space left on device", "disk is full")  # as the system and the libraries say it, and SQLite
 
 
 def main(workspace: str, job_id: str, attempt: str) -> None:
@@ -51,6 +52,8 @@ def _outcome(context: JobContext) -> tuple[str, str | None]:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, RecipeError):
         return str(error)
+    if any(sign in str(error) for sign in DISK_IS_FULL):
+        return "The disk is full; free some space and resume: what was saved until then is kept."
     first_line = str(error).strip().partition("\n")[0][:ERROR_CHARACTERS]
     return f"{type(error).__name__}{': ' if first_line else ''}{first_line}; the log says more"
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from recipe_core.errors import OutOfMemory, Stopped
+from recipe_core.errors import OutOfMemory, Replaced, Stopped
 from recipe_core.training.checkpoint import Checkpoint, seed_everything
 from recipe_core.training.gauge import Gauge, all_finite, diverged
 from recipe_core.training.pipeline import Pipeline
@@ -49,7 +49,7 @@ def fit(
         on_evaluation: called with the number of updates and the model after each evaluation.
 
     Raises:
-        Stopped: the recorder said so; a checkpoint was saved.
+        Stopped: the recorder said so; a checkpoint was saved, unless it said Replaced.
         Diverged: a loss, gradient or weight is no finite number; the last good checkpoint stays.
         OutOfMemory: a batch does not fit, and which would.
     """
@@ -78,6 +78,8 @@ def fit(
                     raise diverged(model, next(iter(pipeline.val_loader)), pipeline.forward, step, "validation loss")
                 recorder.record(step, values)
                 on_evaluation(step, model)
+        except Replaced:
+            raise
         except Stopped:
             checkpoint.save(step)
             raise

@@ -1,9 +1,5 @@
 """Models for the presets: small ones of our own, torchvision's where it has them, a user's own from a Python file."""
 
-import importlib.machinery
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +8,7 @@ import torch
 from torch import nn
 
 from recipe_core.errors import BadModel
+from recipe_core.training.own_code import run_file, told
 
 SMALL_SIDE = 64  # px: up to here a ResNet's usual stem would throw most of the picture away
 
@@ -117,18 +114,7 @@ def load_model_file(path: Path) -> Callable[[int], nn.Module]:
     """
     if not path.is_file():
         raise BadModel(f"There is no file {path}; name a Python file with a function model(num_classes).")
-    loader = importlib.machinery.SourceFileLoader("recipe_own_model", str(path))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickles look there
-    try:
-        # From the text each time: a cached .pyc beside it would miss an edit within the same second.
-        exec(loader.source_to_code(loader.get_data(str(path)), str(path)), module.__dict__)
-    except SyntaxError as error:
-        raise BadModel(f"{path}, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:  # a user's code may raise anything
-        raise BadModel(_told(path, error, "")) from error
+    module = run_file(path, "recipe_own_model", BadModel)
     if not callable(getattr(module, "model", None)):
         raise BadModel(f"{path} has no function model(num_classes); define one that returns a torch.nn.Module.")
     return module.model
@@ -145,7 +131,7 @@ def own_model(path: Path, num_classes: int, size: int) -> nn.Module:
     try:
         model = build(num_classes)
     except Exception as error:  # a user's code may raise anything
-        raise BadModel(_told(path, error, f" in {call}")) from error
+        raise BadModel(told(path, error, f" in {call}")) from error
     if not isinstance(model, nn.Module):
         raise BadModel(f"{path}: {call} returned {type(model).__name__}; it should return a torch.nn.Module.")
     batch = f"a batch of 2 images of 3 x {size} x {size}"
@@ -153,17 +139,9 @@ def own_model(path: Path, num_classes: int, size: int) -> nn.Module:
         with torch.no_grad():
             outputs = model.eval()(torch.zeros(2, 3, size, size))
     except Exception as error:  # a user's code may raise anything
-        raise BadModel(_told(path, error, f" on {batch}")) from error
+        raise BadModel(told(path, error, f" on {batch}")) from error
     shape = tuple(getattr(outputs, "shape", ()))
     if shape != (2, num_classes):
         given = f"outputs of shape {shape}" if shape else f"a {type(outputs).__name__}"
         raise BadModel(f"{path}: on {batch} the model gives {given}; it should give (2, {num_classes}).")
     return model
-
-
-def _told(path: Path, error: Exception, where: str) -> str:
-    """One sentence on an error in a user's file, with the last line of that file on the way to it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = f", line {lines[-1]}" if lines else ""
-    text = str(error).strip().partition("\n")[0].rstrip(".")
-    return f"{path}{line}: {type(error).__name__}{where}{': ' if text else ''}{text}."

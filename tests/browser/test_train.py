@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -174,6 +175,43 @@ def test_a_run_that_was_killed_shows_its_last_lines_and_can_be_resumed(page: Pag
     state(page, "lost")
     expect(page.get_by_test_id("stCode")).to_contain_text("linear on", timeout=SLOW)
     expect(widget(page, "resume")).to_be_visible()
+
+
+def test_a_run_goes_on_while_its_server_is_killed_and_another_server_shows_it(page: Page, dashboard: Dashboard, served):
+    environment = {"RECIPE_WORKSPACE": str(dashboard.workspace.folder)}
+    with served(ROOT / "app.py", env=environment) as first:
+        page.goto(f"{first.url}/train?dataset=colours&preset=linear")
+        field(page, "Epochs").fill("100000")
+        field(page, "Epochs").press("Enter")
+        settled(page)
+        press(page, "Launch")
+        page.wait_for_url("**run=*", timeout=SLOW)
+        expect(page.get_by_test_id("stProgress")).to_contain_text("Training", timeout=LONG)
+        _kill_server(first.url)
+    run = dashboard.workspace.runs("colours")[0]
+    points = len(run.metrics())
+    with served(ROOT / "app.py", env=environment) as second:
+        page.goto(f"{second.url}/train?dataset=colours&run={run.id}")
+        state(page, "running")
+        assert len(run.metrics()) > points
+        press(page, "Stop")
+        state(page, "stopped")
+
+
+def _kill_server(url: str) -> None:
+    option = f"--server.port={url.rpartition(':')[2]}"
+    for process in psutil.process_iter(["cmdline"]):
+        if option in (process.info["cmdline"] or []):
+            process.kill()
+
+
+def test_a_run_that_fails_says_why_in_one_sentence(page: Page, dashboard: Dashboard, tmp_path: Path):
+    (tmp_path / "net.py").write_text("def model(classes):\n    raise ValueError('no such net')\n")
+    run = ended(dashboard.launch("linear", model_file=tmp_path / "net.py"))
+    dashboard.open(page, f"&run={run.id}")
+    state(page, "failed")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("no such net")
+    expect(page.get_by_test_id("stMain")).not_to_contain_text("Traceback")
 
 
 def test_runs_are_laid_over_each_other_and_the_address_reopens_them(page: Page, dashboard: Dashboard, finished: Run):

@@ -57,7 +57,15 @@ def test_a_deep_link_as_the_first_request_of_a_server_shows_what_it_shows_later(
     dashboard.open(page, DEEP)
     expect(page.get_by_role("dialog")).to_be_visible()
     assert state(page) == dashboard.first
-    assert dashboard.first["navigation"] == ["Datasets", "Browse", "Train"]
+    assert dashboard.first["navigation"] == [
+        "Datasets",
+        "Verdict",
+        "Browse",
+        "Integrity",
+        "Duplicates",
+        "Train",
+        "Audit",
+    ]
     assert "train/dark/004.png" in dashboard.first["opened"][0]
     assert page.get_by_test_id("stSidebarNav").count() == 0
 
@@ -81,6 +89,8 @@ def test_a_colleague_who_opens_the_address_sees_the_same(page: Page, browser: Br
     colleague = context.new_page()
     colleague.goto(page.url)
     expect(colleague.get_by_role("dialog")).to_be_visible(timeout=SLOW)
+    settled(colleague)
+    settled(page)
     assert state(colleague) == state(page)
     context.close()
 

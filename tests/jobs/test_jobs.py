@@ -164,6 +164,14 @@ def test_any_other_error_fails_the_job_with_one_line_and_a_traceback_in_the_log(
     assert failed.log_tail(lines=1) == "in two lines"
 
 
+def test_a_full_disk_is_told_in_one_sentence(store):
+    failed = end_of(store, launch(store, "fill_the_disk"))
+    assert (failed.state, failed.error) == (
+        "failed",
+        "The disk is full; free some space and resume: what was saved until then is kept.",
+    )
+
+
 @pytest.mark.parametrize("work", ["leave", "missing", "no_such_module:f"])
 def test_work_that_exits_or_cannot_be_imported_fails_the_job(store, work):
     failed = end_of(store, launch(store, work))

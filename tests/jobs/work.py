@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from sqlalchemy import event
 
@@ -85,6 +86,10 @@ def refuse(context: JobContext) -> None:
 def crash(context: JobContext) -> None:
     print("about to crash")
     raise ValueError("bad value\nin two lines")
+
+
+def fill_the_disk(context: JobContext) -> None:
+    Path("/dev/full").write_text("more than there is room for")
 
 
 def leave(context: JobContext) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from PIL import Image
@@ -76,3 +77,59 @@ def test_browse_names_a_dataset_that_is_gone(visit, filled: Path):
     seen = visit("pages/browse.py", filled, dataset="gone")
     assert not seen.exception
     assert "gone" in seen.error[0].value
+
+
+# ---- findings
+
+
+def texts(seen: AppTest) -> str:
+    """All that a page says in words."""
+    return "\n".join(element.value for element in [*seen.markdown, *seen.caption, *seen.info, *seen.success])
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Datasets with nothing wrong, with one image, and with nothing but broken files."""
+    folder = tmp_path_factory.mktemp("odd")
+    workspace = Workspace(folder / "workspace")
+    noise = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), np.uint8)
+    for name, count in (("fine", 6), ("one", 1)):
+        (folder / name).mkdir()
+        for number in range(count):
+            Image.fromarray(noise[number]).save(folder / name / f"{number}.png")
+        workspace.add_dataset(name, folder / name).scan()
+    (folder / "broken").mkdir()
+    for number in range(4):
+        (folder / "broken" / f"<b>{number}.jpg").write_bytes(b"")
+    workspace.add_dataset("broken", folder / "broken").scan()
+    return workspace.folder
+
+
+@pytest.mark.parametrize("page", ["verdict", "integrity", "duplicates"])
+@pytest.mark.parametrize("dataset", ["fine", "one", "broken"])
+def test_the_pages_on_findings_are_clear_on_odd_datasets(visit, odd: Path, page: str, dataset: str):
+    seen = visit(f"pages/{page}.py", odd, dataset=dataset)
+    assert not seen.exception
+    assert not seen.error
+
+
+def test_where_nothing_is_found_it_is_said_what_was_looked_for(visit, odd: Path):
+    assert "found" in texts(visit("pages/verdict.py", odd, dataset="fine"))
+    seen = texts(visit("pages/integrity.py", odd, dataset="fine"))
+    assert "Looked for in 6 samples and not found: " in seen  # damaged too, once that was examined
+    assert "unreadable, wrong extension, blank" in seen
+    assert "exact copies" in texts(visit("pages/duplicates.py", odd, dataset="one"))
+
+
+def test_where_nothing_is_scanned_the_way_to_the_scan_is_shown(visit, filled: Path):
+    for page in ("verdict", "integrity", "duplicates"):
+        seen = texts(visit(f"pages/{page}.py", filled, dataset="unscanned"))
+        assert "Nothing is scanned yet" in seen
+
+
+def test_an_address_of_findings_that_are_not_there_shows_those_that_are(visit, odd: Path):
+    for query in ({"kind": "nonsense"}, {"kind": "corrupt", "subkind": "nonsense"}, {"threshold": "9"}):
+        for page in ("integrity", "duplicates"):
+            seen = visit(f"pages/{page}.py", odd, dataset="broken", **query)
+            assert not seen.exception
+            assert not seen.error

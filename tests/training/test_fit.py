@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from toy import Memory, tensors, train
 
-from recipe_core.errors import Diverged, OutOfMemory, Stopped
+from recipe_core.errors import Diverged, OutOfMemory, Replaced, Stopped
 from recipe_core.training.pipeline import default_train_step
 
 QUICK = {"steps": 12, "batch_size": 16, "eval_every": 5}
@@ -233,3 +233,14 @@ def test_one_batch_is_one_and_the_same_batch(folder, tmp_path):
     (first,), (second,) = (list(pipelines[0].train_loader) for _ in range(2))
     assert len(first[1]) == 8
     assert torch.equal(first[0], second[0])
+
+
+def test_a_worker_that_was_replaced_leaves_the_checkpoint_to_its_successor(folder, tmp_path):
+    class Ousted(Memory):
+        def check(self):
+            if 5 in self.points:
+                raise Replaced("another attempt has it")
+
+    with pytest.raises(Replaced):
+        train(folder, tmp_path, "linear", {**QUICK, "checkpoint_every": 3}, recorder=Ousted())
+    assert torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["step"] == 3

@@ -1,0 +1,77 @@
+"""What matters most in a dataset, a line each, with a few pictures and the way to all of them."""
+
+from collections.abc import Iterable
+
+import streamlit as st
+
+from pages.widgets.gallery import Group, gallery
+from pages.widgets.samples import tiles_by_key
+from pages.widgets.shell import plain
+from recipe_core.data.findings import CLUSTERED
+from recipe_core.data.findings.verdict import Line, Verdict
+from recipe_core.links import FindingsView, View
+from recipe_core.workspace import Dataset
+
+GLIMPSE = 8
+SEVERITIES = {"error": ("red", "error"), "warning": ("orange", "warning"), "info": ("blue", "info")}
+
+
+def verdict_lines(dataset: Dataset, verdict: Verdict) -> None:
+    """Draw the lines, most harmful first."""
+    st.subheader("What matters most", anchor=False)
+    for sentence in verdict.pending:
+        st.caption(f":material/hourglass: {plain(sentence)}")
+    if not verdict.lines:
+        _nothing(dataset, verdict)
+        return
+    some = {place: list(_some(dataset, line)) for place, line in enumerate(verdict.lines)}
+    tiles = tiles_by_key(dataset, [key for keys in some.values() for key in keys])
+    for place, line in enumerate(verdict.lines):
+        _line(dataset, line, [tiles[key] for key in some[place] if key in tiles])
+
+
+def open_findings(dataset: Dataset, kind: str, subkind: str = "") -> None:
+    """Go to the page that shows all findings of a kind."""
+    page = "pages/duplicates.py" if kind in CLUSTERED else "pages/integrity.py"
+    st.switch_page(page, query_params=FindingsView(dataset.name, kind, subkind).query())
+
+
+def _line(dataset: Dataset, line: Line, tiles: list) -> None:
+    name = f"{line.kind}-{line.subkind or ''}"
+    colour, icon = SEVERITIES[line.severity]
+    with st.container(border=True, key=f"line-{name}", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f":{colour}-badge[:material/{icon}: {line.severity}]", width="content")
+            if st.button(f"**{plain(line.sentence)}**", key=f"open-{name}", type="tertiary", wrap=True):
+                open_findings(dataset, line.kind, line.subkind or "")
+            if line.undecided:
+                st.badge(f"{line.undecided:,} undecided", color="gray")
+            else:
+                st.badge("all decided", icon=":material/check:", color="green")
+        st.caption(plain(line.advice))
+        if tiles:
+            opened = gallery([Group("", len(tiles), tiles)], size=64, key=f"glimpse-{name}").opened
+            if opened:
+                st.switch_page("pages/browse.py", query_params=View(dataset.name, sample=opened).query())
+
+
+def _some(dataset: Dataset, line: Line) -> Iterable[str]:
+    """Samples of the worst findings of a line; of a cluster two, so that one sees what is the same."""
+    findings, _ = dataset.found.page(line.kind, line.subkind, limit=GLIMPSE)
+    each = 2 if line.kind in CLUSTERED else 1
+    return [key for finding in findings for key in finding.samples[:each]][:GLIMPSE]
+
+
+def _nothing(dataset: Dataset, verdict: Verdict) -> None:
+    samples = dataset.catalog.count()
+    if samples and not verdict.pending:
+        st.success(
+            f"Nothing suspicious was found in {samples:,} samples: every file can be read and is what its name says, "
+            "no picture is damaged, blank, of poor quality or there twice.",
+            icon=":material/verified:",
+        )
+    elif not samples and not (dataset.job and dataset.job.active):
+        st.info("Nothing is scanned yet. Start the scan on the **Datasets** page.")
+        st.page_link("pages/home.py", label="Datasets", icon=":material/home:")
+    elif samples:
+        st.info(f"Nothing suspicious was found so far, in {samples:,} samples.", icon=":material/search:")
