@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.widgets.run_list import STATES
-from pages.widgets.shell import open_workspace, plain, read_audit_view, show_view
+from pages.widgets.shell import fragment, open_workspace, plain, read_audit_view, show_view
 from recipe_core.audits import Audit, list_audits
 from recipe_core.jobs import Job
 from recipe_core.links import AuditView
@@ -31,7 +31,7 @@ def audit_list(view: AuditView, audits: dict[int, Audit]) -> None:
         everything = len(audits) <= NEWEST or st.session_state.get("all-audits", False)
         shown = list(audits.values())[: None if everything else NEWEST]
         active = any(audit.job.active for audit in shown)
-        st.fragment(_list, run_every=2.0 if active else None)(view, shown, active)
+        fragment(_list, run_every=2.0 if active else None)(view, shown, active)
         if len(audits) > NEWEST:
             st.toggle(f"Show all {len(audits)}", key="all-audits")
 

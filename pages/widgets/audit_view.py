@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.widgets.audit_list import badge, found
 from pages.widgets.audit_results import audit_results
-from pages.widgets.shell import plain, show_view
+from pages.widgets.shell import fragment, plain, show_view
 from recipe_core.audits import Audit
 from recipe_core.jobs import Job
 from recipe_core.links import AuditView, TrainView
@@ -25,7 +25,7 @@ def audit_view(audit: Audit) -> None:
         st.code(job.log_tail(12) or "(nothing)", language=None)
     elif job.state == "stopped":
         st.info("The audit was stopped; these are the checks that it came to.")
-    st.fragment(_live, run_every=1.0 if job.active else None)(audit, job.state)
+    fragment(_live, run_every=1.0 if job.active else None)(audit, job.state)
 
 
 def _actions(audit: Audit, job: Job) -> None:

@@ -11,7 +11,7 @@ from pages.widgets.keep_best import ask_to_keep_the_best
 from pages.widgets.kinds import undecided_choice
 from pages.widgets.pages import page_choice, page_of
 from pages.widgets.samples import tiles_by_key
-from pages.widgets.shell import plain, read_findings_view
+from pages.widgets.shell import fragment, plain, read_findings_view
 from recipe_core.data.findings import KINDS, Finding
 from recipe_core.data.findings.best import keep_the_best
 from recipe_core.data.findings.clusters import Clusters
@@ -41,7 +41,7 @@ def cluster_list(dataset: Dataset, view: FindingsView, clusters: Clusters, kind:
         return
     page = page_of(view.page, total, A_PAGE)
     shown = clusters.joined(*which, limit=A_PAGE, offset=(page - 1) * A_PAGE)
-    st.fragment(_clusters)(dataset, view, shown, last_act_told())
+    fragment(_clusters)(dataset, view, shown, last_act_told())
     page_choice(page, total, A_PAGE)
     detail(dataset, Listed([key for finding in shown for key in shown_keys(finding)]), read_findings_view)
 

@@ -7,7 +7,7 @@ from pages.widgets.controls import train_go
 from pages.widgets.run_charts import chart_controls, charts
 from pages.widgets.run_list import STATES, final, marks
 from pages.widgets.run_view import described
-from pages.widgets.shell import plain
+from pages.widgets.shell import fragment, plain
 from recipe_core.links import TrainView
 from recipe_core.plots.curves import colour_of
 from recipe_core.runs import Run
@@ -22,7 +22,7 @@ def comparison(dataset: Dataset, view: TrainView, runs: list[Run]) -> None:
     states = [run.state for run in runs]
     active = any(run.job.active for run in runs)
     paused = chart_controls(view, live=active)
-    st.fragment(_live, run_every=1.0 if active and not paused else None)(runs, states)
+    fragment(_live, run_every=1.0 if active and not paused else None)(runs, states)
 
 
 def _live(runs: list[Run], were: list[str]) -> None:

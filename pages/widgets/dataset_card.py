@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_of
-from pages.widgets.shell import open_workspace, plain
+from pages.widgets.shell import fragment, open_workspace, plain
 from pages.widgets.verdict_lines import open_findings
 from recipe_core.data.overview import overview
 from recipe_core.errors import RecipeError
@@ -20,7 +20,7 @@ MATTERS = 5  # lines of the verdict
 def dataset_card(dataset: Dataset) -> None:
     """Draw the card; while a scan runs it renews itself every second."""
     job = dataset.job
-    st.fragment(_card, run_every=1.0 if job and job.active else None)(dataset, bool(job and job.active))
+    fragment(_card, run_every=1.0 if job and job.active else None)(dataset, bool(job and job.active))
 
 
 def _card(dataset: Dataset, was_active: bool) -> None:

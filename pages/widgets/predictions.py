@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.inputs import as_url
 from pages.widgets.samples import tiles_of
-from pages.widgets.shell import plain, read_train_view, show_view
+from pages.widgets.shell import fragment, plain, read_train_view, show_view
 from recipe_core.data.selection import Selection
 from recipe_core.data.thumbnails import read_thumbnail
 from recipe_core.links import TrainView, View
@@ -46,7 +46,7 @@ def predictions(dataset: Dataset, view: TrainView, run: Run) -> None:
         _cell(dataset, view, run, evaluation)
         _mistakes(dataset, run, evaluation)
         _classes(evaluation)
-    st.fragment(_followed, run_every=2.0 if run.job.active else None)(dataset, run)
+    fragment(_followed, run_every=2.0 if run.job.active else None)(dataset, run)
 
 
 def _summary(evaluation: Evaluation, run: Run) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.widgets.shell import plain
+from pages.widgets.shell import fragment, plain
 from recipe_core.errors import RecipeError
 from recipe_core.jobs import Job
 from recipe_core.progress import describe
@@ -21,7 +21,7 @@ ENDED = {
 def renewing(dataset: Dataset, draw: Callable[[], None] = lambda: None, seconds: float = 2.0) -> None:
     """Draw a part of a page, again every few seconds while a job is under way, with how far it is."""
     active = _active(dataset)
-    st.fragment(_renewed, run_every=seconds if active else None)(dataset, draw, active)
+    fragment(_renewed, run_every=seconds if active else None)(dataset, draw, active)
 
 
 def jobs_notice(dataset: Dataset) -> None:

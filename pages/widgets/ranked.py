@@ -12,7 +12,7 @@ from pages.widgets.gallery import Group, gallery
 from pages.widgets.kinds import undecided_choice
 from pages.widgets.pages import page_choice, page_of
 from pages.widgets.samples import with_reasons
-from pages.widgets.shell import plain, read_findings_view, show_view
+from pages.widgets.shell import fragment, plain, read_findings_view, show_view
 from recipe_core.data.findings import KINDS
 from recipe_core.links import FindingsView
 from recipe_core.workspace import Dataset
@@ -31,7 +31,7 @@ def ranked(dataset: Dataset, view: FindingsView, kind: str, subkind: str | None)
         st.success("All of them are decided.", icon=":material/check:")
         return
     page = page_of(view.page, total, A_PAGE)
-    st.fragment(_findings)(dataset, view, kind, subkind, page, total, last_act_told())
+    fragment(_findings)(dataset, view, kind, subkind, page, total, last_act_told())
     page_choice(page, total, A_PAGE)
     findings, _ = dataset.found.page(kind, subkind, view.undecided, A_PAGE, (page - 1) * A_PAGE)
     detail(dataset, Listed([finding.samples[0] for finding in findings]), read_findings_view)

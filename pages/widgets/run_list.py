@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from pages.widgets.controls import train_bound, train_go
-from pages.widgets.shell import open_workspace, read_train_view
+from pages.widgets.shell import fragment, open_workspace, read_train_view
 from recipe_core.links import TrainView
 from recipe_core.runs import Run
 from recipe_core.workspace import Dataset
@@ -36,7 +36,7 @@ def run_list(dataset: Dataset, view: TrainView, names: list[str], runs: dict[int
             args=(lambda view: view.form(),),
         )
         active = any(run.job.active for run in runs.values())
-        st.fragment(_list, run_every=2.0 if active else None)(dataset, view, active)
+        fragment(_list, run_every=2.0 if active else None)(dataset, view, active)
 
 
 def _list(dataset: Dataset, view: TrainView, was_active: bool) -> None:

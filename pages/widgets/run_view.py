@@ -10,7 +10,7 @@ from pages.widgets.launch_form import expected
 from pages.widgets.predictions import predictions
 from pages.widgets.run_charts import chart_controls, charts
 from pages.widgets.run_list import STATES, VERDICTS
-from pages.widgets.shell import plain, show_view
+from pages.widgets.shell import fragment, plain, show_view
 from recipe_core.audits import launch_audit_of_run
 from recipe_core.errors import RecipeError
 from recipe_core.jobs import Job
@@ -42,16 +42,16 @@ def run_view(dataset: Dataset, view: TrainView, run: Run) -> None:
         change=lambda view, tab: replace(view, tab=tab, cell=None),
     )
     if tab == "inputs":
-        st.fragment(_progress, run_every=1.0 if job.active else None)(run, job.state)
+        fragment(_progress, run_every=1.0 if job.active else None)(run, job.state)
         inputs(dataset, run)
     elif tab == "predictions":
-        st.fragment(_progress, run_every=1.0 if job.active else None)(run, job.state)
+        fragment(_progress, run_every=1.0 if job.active else None)(run, job.state)
         predictions(dataset, view, run)
     elif tab == "record":
         _record(run)
     else:
         paused = chart_controls(view, live=job.active)
-        st.fragment(_live, run_every=1.0 if job.active and not paused else None)(run, job.state)
+        fragment(_live, run_every=1.0 if job.active and not paused else None)(run, job.state)
 
 
 def _live(run: Run, was: str) -> None:

@@ -10,7 +10,7 @@ from pages.widgets.author import known_author
 from pages.widgets.chosen import chosen, decision_bar, ticked
 from pages.widgets.decide import last_act_told
 from pages.widgets.gallery import Group, Tile, gallery
-from pages.widgets.shell import open_workspace, read_view, selection_of, show_view
+from pages.widgets.shell import fragment, open_workspace, read_view, selection_of, show_view
 from recipe_core.data.selection import Selection
 from recipe_core.links import View
 from recipe_core.workspace import Dataset
@@ -39,7 +39,7 @@ def samples(dataset: Dataset, view: View, matching: int) -> None:
             else "Nothing has been measured yet."
         )
         return
-    st.fragment(_gallery)(dataset, view, matching, last_act_told())
+    fragment(_gallery)(dataset, view, matching, last_act_told())
     pages = _pages(dataset, view, matching)
     if pages > 1:
         page = min(view.page, pages)

@@ -1,7 +1,9 @@
 """What every page starts with: the workspace, and the words for an empty one."""
 
+import functools
 import logging
 import re
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -54,6 +56,19 @@ def apology(problem: Exception) -> bool:
         logging.getLogger("recipe").error("A page failed.", exc_info=problem)
         st.error("Something went wrong on the server; its log says what. Reload the page, and report it if it stays.")
     return True
+
+
+def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
+    """As st.fragment; an error in it is told as any of the page is, which Streamlit does not do for fragments."""
+
+    @functools.wraps(draw)
+    def guarded(*args: object) -> None:
+        try:
+            draw(*args)
+        except Exception as problem:  # noqa: BLE001  what it was goes to the log or to the user
+            apology(problem)
+
+    return st.fragment(guarded, run_every=run_every)
 
 
 def read_view() -> View:

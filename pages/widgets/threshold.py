@@ -10,7 +10,7 @@ from pages.widgets.controls import findings_bound
 from pages.widgets.decide import rule
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_by_key
-from pages.widgets.shell import plain
+from pages.widgets.shell import fragment, plain
 from recipe_core.data.findings.clusters import Clusters
 from recipe_core.data.findings.precision import Answers, estimate, most_telling
 from recipe_core.links import FindingsView
@@ -49,7 +49,7 @@ def precision(dataset: Dataset, view: FindingsView) -> None:
     pairs = dataset.found.clusters().pairs()
     if pairs.empty:
         return
-    st.fragment(_precision)(dataset, view)
+    fragment(_precision)(dataset, view)
 
 
 def _precision(dataset: Dataset, view: FindingsView) -> None:

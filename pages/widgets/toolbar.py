@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from pages.widgets.controls import bound, findings_bound, go
-from pages.widgets.shell import plain
+from pages.widgets.shell import fragment, plain
 from recipe_core.links import SIZES, FindingsView, View
 from recipe_core.progress import describe
 from recipe_core.workspace import Dataset
@@ -39,7 +39,7 @@ def scan_notice(dataset: Dataset) -> None:
     """While a scan runs: how far it is, and a button that shows what has come in."""
     job = dataset.job
     if job and job.active:
-        st.fragment(_notice, run_every=1.0)(dataset)
+        fragment(_notice, run_every=1.0)(dataset)
 
 
 def _notice(dataset: Dataset) -> None:
