@@ -13,9 +13,11 @@ Under `workspace/runs/<id>/`:
 """
 
 import json
+import math
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -165,10 +167,12 @@ class _Recorder:
         self.writer = writer
         self.total_steps = total_steps
         self.pace = _Pace()
+        self.told = -math.inf
 
     def record(self, step: int, values: dict[str, float]) -> None:
         self.writer.record(step, values)
-        if "train_loss" in values:
+        if "train_loss" in values and (now := time.monotonic()) - self.told > jobs.REPORT_SECONDS:
+            self.told = now  # more often would only cost time: it is not written more often, either
             left = self.pace.seconds_left(step + 1, self.total_steps)
             told = {"samples_per_second": values["samples_per_second"], "seconds_left": left}
             self.context.report(phase="training", step=step + 1, total_steps=self.total_steps, **told)
@@ -184,8 +188,6 @@ class _Pace:
         self.start: tuple[int, float] | None = None
 
     def seconds_left(self, step: int, total: int) -> float | None:
-        import time
-
         now = time.monotonic()
         if self.start is None:
             self.start = (step, now)
@@ -270,8 +272,6 @@ class Run:
 
     def follow(self, seconds: float = 0.5) -> Iterator[dict[str, Any]]:
         """Each step's metrics as a dictionary, as they come, until the run is no longer active."""
-        import time
-
         told = newest = -1
         while True:
             active = self.job.active

@@ -34,10 +34,11 @@ What the work must do:
   the children end with the worker, be it stopped or killed.
 """
 
-from recipe_core.jobs.context import JobContext, die_with_parent
+from recipe_core.jobs.context import REPORT_SECONDS, JobContext, die_with_parent
 from recipe_core.jobs.queue import Job, current, delete, follow, get, latest, launch, listing, resume, stop, tend
 
 __all__ = [
+    "REPORT_SECONDS",
     "Job",
     "JobContext",
     "current",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from recipe_core.training.gauge import require_finite
 from recipe_core.training.pipeline import Pipeline
 
 EVERY_SECONDS = 60.0
@@ -48,7 +49,12 @@ class Checkpoint:
         return time.monotonic() - self._saved_at > EVERY_SECONDS
 
     def save(self, step: int) -> None:
-        """Write it beside its place and rename it into it; the old one stays if that fails, as on a full disk."""
+        """Write it beside its place and rename it into it; the old one stays if that fails, as on a full disk.
+
+        Raises:
+            Diverged: a weight is no finite number; the old one stays.
+        """
+        require_finite(self._parts["model"], step)
         content = io.BytesIO()
         state = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
         torch.save({"step": step, "batches": self._batches(), "random": _random_state(), **state}, content)

@@ -40,9 +40,9 @@ def fit(
 ) -> nn.Module:
     """Train a pipeline for its total_steps, or for the rest of them if the folder has a checkpoint.
 
-    Of step k are recorded, all before its update: train_loss, train_accuracy, learning_rate, grad_norm, update_ratio
-    (|update| / |weights|), samples_per_second; and at every evaluation val_loss, val_accuracy of the model after k
-    updates, at step 0 before any. Seeds the process' sources of chance.
+    Of step k are recorded, all before its update: train_loss, learning_rate, samples_per_second, and of the steps that
+    the Gauge measures train_accuracy, grad_norm, update_ratio (|update| / |weights|); and at every evaluation val_loss
+    and val_accuracy of the model after k updates, at step 0 before any. Seeds the process' sources of chance.
 
     Args:
         folder: of the run; the checkpoint is `<folder>/checkpoints/last.pt`.
@@ -59,9 +59,9 @@ def fit(
     scheduler = pipeline.scheduler_fn(optimizer) if pipeline.scheduler_fn else None
     checkpoint = Checkpoint(folder / "checkpoints", model, optimizer, scheduler, pipeline, spec.checkpoint_every)
     step = checkpoint.restore()
-    gauge = Gauge(model)
     per_epoch = len(pipeline.train_loader)  # type: ignore[arg-type]
     total = pipeline.total_steps or spec.total_steps(per_epoch)
+    gauge = Gauge(model, total)
     eval_every = spec.eval_every or max(1, min(per_epoch, math.ceil(total / EVALUATIONS)))
     batches = endless(pipeline.train_loader)
 
@@ -97,8 +97,8 @@ def fit(
                 raise
             raise out_of_memory(pipeline, model, optimizer, batch) from error
         seconds = time.perf_counter() - started
-        values = {"train_loss": loss, "learning_rate": optimizer.param_groups[0]["lr"], **gauge.measure(batch[1])}
-        if not all_finite(values):
+        values = {"train_loss": loss, "learning_rate": optimizer.param_groups[0]["lr"]}
+        if not (all_finite(values) and all_finite(values := values | gauge.measure(step, batch[1]))):
             gauge.undo()
             what = "gradient or update" if math.isfinite(loss) else "training loss"
             raise diverged(model, batch, pipeline.forward, step, what)

@@ -178,6 +178,58 @@ def test_a_gradient_that_is_no_number_is_told_with_its_parameter(folder, tmp_pat
         train(folder, tmp_path, "tiny_cnn", QUICK, change=rooted)
 
 
+@pytest.mark.parametrize(
+    "every, saved, sentence",
+    [
+        (50, 50, r"training loss .* step 56, in the weight 1\.weight, since the update before"),
+        (1, 55, r"weight 1\.weight is not a finite number after 56 updates"),
+    ],
+)
+def test_weights_that_an_unmeasured_update_ruins_are_found_and_never_saved(folder, tmp_path, every, saved, sentence):
+    class Ruinous(torch.optim.SGD):
+        calls = 0
+
+        def step(self):
+            super().step()
+            self.calls += 1
+            if self.calls == 56:
+                torch.nn.init.constant_(self.param_groups[0]["params"][0], torch.inf)
+
+    def ruin(pipeline):
+        pipeline.optimizer_fn = lambda model: Ruinous(model.parameters(), lr=1e-3)
+
+    with pytest.raises(Diverged, match=sentence):
+        train(folder, tmp_path, "linear", {"steps": 120, "checkpoint_every": every, "eval_every": 120}, change=ruin)
+    state = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert state["step"] == saved
+    assert all(torch.isfinite(each).all() for each in state["model"].values())
+
+
+def test_the_first_and_last_steps_are_measured_and_every_tenth_between_them(folder, tmp_path):
+    history = train(folder, tmp_path, "linear", {"steps": 125, "eval_every": 125}).history()
+    for name in ("train_accuracy", "grad_norm", "update_ratio"):
+        assert history[name].dropna().index.tolist() == [*range(51), 60, 70, *range(75, 125)]
+    assert history["train_loss"].dropna().index.tolist() == list(range(125))
+
+
+def test_what_is_measured_of_a_step_is_what_happened_in_it(folder, tmp_path):
+    seen = []
+
+    def watch(pipeline):
+        def step(model, batch, loss_fn, optimizer):
+            before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+            loss = default_train_step(model, batch, loss_fn, optimizer)
+            after = nn.utils.parameters_to_vector(model.parameters()).detach()
+            gradient = torch.cat([each.grad.reshape(-1) for each in model.parameters()])
+            seen.append([gradient.norm().item(), ((after - before).norm() / after.norm()).item()])
+            return loss
+
+        pipeline.train_step = step
+
+    history = train(folder, tmp_path, "mlp", QUICK, change=watch).history().iloc[:12]
+    np.testing.assert_allclose(history[["grad_norm", "update_ratio"]], seen, rtol=1e-5)
+
+
 def test_a_batch_that_does_not_fit_names_one_that_does(folder, tmp_path):
     def small(pipeline):
         def step(model, batch, loss_fn, optimizer):
