@@ -1,6 +1,7 @@
 """The form that launches a run: preset, settings, and what is expected of it before it starts."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.widgets.controls import train_bound
 from pages.widgets.shell import open_workspace, plain, show_view
@@ -13,6 +14,7 @@ from recipe_core.training.spec import RunSpec, Setting, settings_of
 from recipe_core.workspace import Dataset
 
 FIRST = "linear"
+ROW = 3  # fields beside each other
 GUESS = "What the best constant guess reaches on the validation set, without a look at the images."
 
 
@@ -58,19 +60,23 @@ def _settings(preset: str, filled: RunSpec, place: str) -> tuple[dict[str, str],
     known = settings_of(preset)
     simple, advanced = ([each for each in known if each.advanced is folded] for folded in (False, True))
     typed: dict[str, str] = {}
-    columns = st.columns(3)
-    for number, each in enumerate(simple):
-        with columns[number % 3]:
+    places = _places(len(simple) + 1)
+    for each, column in zip(simple, places, strict=False):
+        with column:
             typed[each.name] = _field(each, getattr(filled, each.name), place)
-    with columns[len(simple) % 3]:
+    with places[-1]:
         seed = st.text_input("Seed", str(filled.seed), key=f"seed-{place}", help="Two runs with one seed are equal.")
     changed = sum(getattr(filled, each.name) != each.default for each in advanced)
     with st.expander("Advanced settings" + (f" ({changed} changed)" if changed else "")):
-        columns = st.columns(3)
-        for number, each in enumerate(advanced):
-            with columns[number % 3]:
+        for each, column in zip(advanced, _places(len(advanced)), strict=True):
+            with column:
                 typed[each.name] = _field(each, getattr(filled, each.name), place)
     return {each.name: typed[each.name] for each in known if typed[each.name] != _as_text(each, each.default)}, seed
+
+
+def _places(count: int) -> list[DeltaGenerator]:
+    """So many places in rows of three, which keep their order on a phone."""
+    return [column for _ in range(0, count, ROW) for column in st.columns(ROW)][:count]
 
 
 def _field(each: Setting, value: object, place: str) -> str:

@@ -151,7 +151,7 @@ def _laid_out(figure: go.Figure, log: bool, percent: bool, steps: tuple[float, f
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
     )
     # A log axis without a format of its own would label 20 as "2".
-    tickformat = ".0%" if percent else ".3~g" if log else None
+    tickformat = ".3~p" if percent else ".3~g" if log else None
     figure.update_yaxes(type="log" if log else "linear", tickformat=tickformat, title=None, automargin=True, nticks=6)
     figure.update_xaxes(title=None, automargin=True, nticks=8, rangemode="tozero", hoverformat=",d", range=steps)
     if percent:

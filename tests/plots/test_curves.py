@@ -66,7 +66,7 @@ def test_what_was_expected_is_a_dotted_line_named_with_its_value():
 def test_shares_are_told_in_percent():
     figure = curves({"linear #1": HISTORY}, LOSS, [Level(0.115, "constant guess")], percent=True)
     assert figure.data[-1].name == "constant guess 11.5%"
-    assert figure.layout.yaxis.tickformat == ".0%"
+    assert figure.layout.yaxis.tickformat == ".3~p"
 
 
 def test_expectations_that_nearly_agree_share_a_line():
