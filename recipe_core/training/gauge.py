@@ -1,7 +1,7 @@
 """What one step did to a model, and where a value that is no finite number came from."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -75,7 +75,7 @@ class Gauge:
         return (outputs.argmax(1) == targets.to(outputs.device)).float().mean()
 
 
-def _norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+def _norm(tensors: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> torch.Tensor:
     """The norm of all of them together, float32."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)).float())
 
