@@ -48,6 +48,20 @@ def chosen_dataset(name: str) -> tuple[Dataset, list[str]]:
     return dataset, list(known)
 
 
+def keep_dataset(page: str) -> None:
+    """Go on with the dataset seen last where one came to a page by the navigation, whose addresses name none.
+
+    The address then names it, so that it can be sent to a colleague.
+    """
+    names = [dataset.name for dataset in open_workspace().datasets()]
+    came_back = st.session_state.get("last-page") == page  # by the browser's Back: a new address would trap one here
+    last = st.session_state.get("last-dataset")
+    if "dataset" not in st.query_params and names and not came_back:
+        st.query_params["dataset"] = last if last in names else names[0]
+    st.session_state["last-page"] = page
+    st.session_state["last-dataset"] = st.query_params.get("dataset", last)
+
+
 def apology(problem: Exception) -> bool:
     """Show an uncaught error as one sentence; an unexpected one goes to the server's log with its traceback."""
     if isinstance(problem, RecipeError):

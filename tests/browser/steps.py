@@ -35,6 +35,12 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def go_to(page: Page, stage: str, name: str) -> None:
+    """Choose a page in the navigation, under its stage."""
+    page.get_by_test_id("stTopNavSection").filter(has_text=stage).click()
+    page.get_by_test_id("stTopNavDropdownLink").filter(has_text=name).click()
+
+
 def sees(page: Page, text: str) -> None:
     """Waits until the page shows this whole text."""
     expect(page.get_by_text(text, exact=True).first).to_be_visible(timeout=SLOW)
@@ -69,7 +75,7 @@ def state(page: Page) -> dict:
         "tiles": names(page),
         "filters": page.get_by_test_id("stSidebar").inner_text(),
         "opened": page.get_by_role("dialog").all_inner_texts(),
-        "navigation": page.get_by_test_id("stTopNavLink").all_inner_texts(),
+        "navigation": page.get_by_test_id("stTopNav").inner_text().split("\n\n"),
     }
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pytest
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect
-from steps import SLOW, choose, enter, names, press, selected, settled, state, well_behaved, widget
+from steps import SLOW, choose, enter, go_to, names, press, sees, selected, settled, state, well_behaved, widget
 from world import BRIGHT, DARK, HOSTILE, MIDDLE, SAMPLES, SCRIPT, make_folder
 
 from recipe_core import Workspace
 
+DATA_STAGE = "1 · Become one with the data"
 DEEP = f"dataset=shades&range.brightness=20..200&is.label={DARK}&sort=-sharpness&sample=train%2Fdark%2F004.png"
 
 
@@ -32,7 +33,9 @@ class Dashboard:
 @pytest.fixture(scope="module")
 def dashboard(served, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     folder = tmp_path_factory.mktemp("walk")
-    Workspace(folder / "workspace").add_dataset("shades", make_folder(folder / "shades")).scan()
+    workspace = Workspace(folder / "workspace")
+    workspace.add_dataset("older", make_folder(folder / "shades"))
+    workspace.add_dataset("shades", folder / "shades").scan()
     with served(ROOT / "app.py", env={"RECIPE_WORKSPACE": str(folder / "workspace")}) as server:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
@@ -57,17 +60,29 @@ def test_a_deep_link_as_the_first_request_of_a_server_shows_what_it_shows_later(
     dashboard.open(page, DEEP)
     expect(page.get_by_role("dialog")).to_be_visible()
     assert state(page) == dashboard.first
-    assert dashboard.first["navigation"] == [
-        "Datasets",
-        "Verdict",
-        "Browse",
-        "Integrity",
-        "Duplicates",
-        "Train",
-        "Audit",
-    ]
+    assert dashboard.first["navigation"][:2] == ["Datasets", DATA_STAGE]
     assert "train/dark/004.png" in dashboard.first["opened"][0]
     assert page.get_by_test_id("stSidebarNav").count() == 0
+
+
+def test_the_navigation_stays_with_the_dataset_and_back_leads_back(page: Page, dashboard: Dashboard):
+    dashboard.open(page)
+    go_to(page, DATA_STAGE, "Integrity")
+    page.wait_for_url("**/integrity?dataset=shades")
+    settled(page)
+    page.get_by_test_id("stTopNavLink").filter(has_text="Datasets").click()
+    page.wait_for_url(lambda url: url.endswith("/"))
+    sees(page, "Datasets")
+    settled(page)
+    go_to(page, DATA_STAGE, "Browse")
+    page.wait_for_url("**/browse?dataset=shades")
+    selected(page, str(SAMPLES))
+    for _ in range(2):  # an address that was completed may stand twice in the history
+        page.go_back()
+        settled(page)
+        if "/browse" not in page.url:
+            break
+    assert "/browse" not in page.url
 
 
 def test_a_colleague_who_opens_the_address_sees_the_same(page: Page, browser: Browser, dashboard: Dashboard):
