@@ -24,8 +24,11 @@ NAMES = {
     "label_conflict": "Labels disagree",
     "exact_duplicate": "Exact copies",
     "near_duplicate": "Nearly the same",
+    "outlier": "Outliers",
+    "unlike_anything": "Unlike anything else",
+    "unlike_class": "Unlike their class",
 }
-EXAMINED = ("damaged", "near_duplicate")  # found by the examination only
+EXAMINED = ("damaged", "near_duplicate", "outlier")  # found by the examination or the embedding only
 SPLIT_UP = "quality"  # its subkinds stand beside the other kinds
 
 
