@@ -1,6 +1,6 @@
 """The space of the vectors: fewer dimensions, and who is near whom in it, in bounded memory.
 
-points = principal(embedded.vectors, 128)             # float32 (n, 128), each of length 1
+points = principal(embedded.vectors, 128)             # float32 (n, 128)
 distances, rows = nearest(points, 10)                 # each one's nearest others
 """
 
@@ -14,10 +14,7 @@ BLOCK = 2048  # rows whose distances to all others are in memory at once
 
 
 def principal(vectors: Vectors, dims: int) -> np.ndarray:
-    """The directions of the vectors by their principal components: float32 (n, dims or less), of length 1.
-
-    The products of two rows are near the cosines between the vectors, less their common mean.
-    """
+    """The directions of the vectors, by their principal components: float32 (n, dims or less)."""
     count, width = vectors.shape
     total, squares = np.zeros(width), torch.zeros(width, width, dtype=torch.float64)
     for _, block in vectors.blocks():
@@ -33,7 +30,7 @@ def principal(vectors: Vectors, dims: int) -> np.ndarray:
     points = np.empty((count, axes.shape[1]), np.float32)
     for start, block in vectors.blocks():
         points[start : start + len(block)] = (_directions(block) - mean.astype(np.float32)) @ axes
-    return _directions(points)
+    return points
 
 
 def _directions(block: np.ndarray) -> np.ndarray:
@@ -53,27 +50,29 @@ def nearest(
     """The k nearest of each point, not counting itself.
 
     Args:
-        points: float32 (n, dims), of length 1.
+        points: float32 (n, dims).
         reference: numbers of the points among which they are looked for; by default of at most REFERENCE of them.
         rows: numbers of the points whose neighbours are wanted; by default all.
 
     Returns:
-        Cosine distances, 0 to 2, ascending, and the numbers of the points: float32 and int64 (rows, k or less).
+        Euclidean distances, ascending, and the numbers of the points: float32 and int64 (rows, k or less).
     """
     reference = sample_of(len(points)) if reference is None else reference
     rows = np.arange(len(points)) if rows is None else rows
     k = min(k, len(reference) - 1)
     if k < 1:
         return np.empty((len(rows), 0), np.float32), np.empty((len(rows), 0), np.int64)
-    among = torch.from_numpy(points[reference]).T.contiguous()
+    among = torch.from_numpy(points[reference])
+    half = (among**2).sum(1) / 2
     place = np.full(len(points), -1)
     place[reference] = np.arange(len(reference))
-    found = []
+    distances, found = [], []
     for start in range(0, len(rows), BLOCK):
         wanted = rows[start : start + BLOCK]
-        near = torch.from_numpy(points[wanted]) @ among
+        near = torch.addmm(half, torch.from_numpy(points[wanted]), among.T, alpha=-1)  # grows with the distance
         own = np.flatnonzero(place[wanted] >= 0)
-        near[own, place[wanted][own]] = -3.0
-        found.append(near.topk(k))
-    similar = torch.cat([each.values for each in found]).numpy()
-    return np.clip(1 - similar, 0, 2), reference[torch.cat([each.indices for each in found]).numpy()]
+        near[own, place[wanted][own]] = torch.inf
+        found.append(reference[near.topk(k, largest=False).indices.numpy()])
+        # Anew from the points: what the products leave of small distances is noise.
+        distances.append(np.linalg.norm(points[found[-1]] - points[wanted][:, None], axis=2))
+    return np.concatenate(distances), np.concatenate(found)

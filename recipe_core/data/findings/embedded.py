@@ -68,7 +68,7 @@ def beyond(distances: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class EmbeddedOutliers:
-    """The distances of all pictures, and which of them are too far out.
+    """The distances of all pictures, as multiples of the usual one, and which of them are too far out.
 
     Attributes:
         distances: key, unlike_anything, unlike_class (NaN where there is no class to be unlike).
@@ -89,7 +89,7 @@ class EmbeddedOutliers:
         return cls(distances, {axis: beyond(distances[axis].to_numpy(float)) for axis in AXES})
 
     def ranked(self, axis: str, limit: int, offset: int = 0) -> pd.DataFrame:
-        """Some of all pictures, the farthest first: key, value; `value` is a cosine distance, 0 to 2."""
+        """Some of all pictures, the farthest first: key, value; `value` is a multiple of the usual distance."""
         known = self.distances[["key", axis]].dropna().rename(columns={axis: "value"})
         return known.sort_values(["value", "key"], ascending=[False, True], ignore_index=True)[offset : offset + limit]
 
@@ -128,14 +128,11 @@ class EmbeddedOutliers:
             found = found[~found["decided"]]
         shown = found[offset : None if limit is None else offset + limit]
         near = {axis: _nearest(tables, axis, shown.loc[shown["subkind"] == axis, "key"]) for axis in AXES}
-        usual = {axis: float(self.distances[axis].median()) for axis in AXES}
-        return [
-            self._finding(row, usual[row.subkind], near[row.subkind].get(row.key, [])) for row in shown.itertuples()
-        ]
+        return [self._finding(row, near[row.subkind].get(row.key, [])) for row in shown.itertuples()]
 
-    def _finding(self, row, usual: float, near: list[str]) -> Finding:
-        evidence = {"distance": row.value, "usual": usual, "cut": self.cuts[row.subkind], "nearest": near}
-        message = MESSAGES[row.subkind].format(times=row.value / max(usual, 1e-9))
+    def _finding(self, row, near: list[str]) -> Finding:
+        evidence = {"distance": row.value, "cut": self.cuts[row.subkind], "nearest": near}
+        message = MESSAGES[row.subkind].format(times=row.value)
         return Finding(KIND, row.subkind, (row.key,), row.score, message, evidence=evidence, decided=bool(row.decided))
 
 
