@@ -12,7 +12,7 @@ from recipe_core.plots.distribution import CHOSEN
 COLOURS = (*RUNS, "#7f9a2f", "#c26fa6", "#4f6d7a", "#e0a458")
 MOST_COLOURED = len(COLOURS)  # values; the less frequent ones are grey
 OTHERS, NONE, MARK = "#aab4c0", "(none)", "#d1495b"
-HEIGHT = 620  # px
+HEIGHT = 560  # px
 RANGE = (0.01, 0.99)  # quantiles that the scale of colours spans
 FEW, SMALL, LARGE = 1_000, 4, 7  # points, and px of each if there are more or fewer
 RING = {"color": "rgba(0,0,0,0)", "size": 14, "line": {"color": MARK, "width": 2}}
