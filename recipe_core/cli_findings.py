@@ -45,7 +45,7 @@ def findings(workspace: Workspace, options: argparse.Namespace) -> int:
         return 1
     if not dataset.catalog.files:
         raise NotFound(f'"{options.name}" has no samples yet; scan it first, or add --wait.')
-    for sentence in dataset.found.pending():
+    for sentence in (*dataset.found.pending(), *dataset.found.unembedded()):
         tell(f"{dataset.name}: {sentence}")
     if options.json:
         write_json_list(finding.to_dict() for finding in dataset.found.all(options.kind))

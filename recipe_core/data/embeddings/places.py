@@ -69,7 +69,8 @@ class Places:
         sql = f"""WITH placed AS (SELECT key, x, y FROM {PLACED}), here AS (SELECT x, y FROM placed WHERE key = ?)
             SELECT placed.key FROM placed, here
             ORDER BY (placed.x - here.x) ** 2 + (placed.y - here.y) ** 2, placed.key != ?, placed.key LIMIT ?"""
-        found = tables.ask(self.catalog, lambda rows: rows.execute(sql, [key, key, limit]).fetchall(), [])
+        nothing: list[tuple] = []
+        found = tables.ask(self.catalog, lambda rows: rows.execute(sql, [key, key, limit]).fetchall(), nothing)
         return [row[0] for row in found]
 
 

@@ -70,8 +70,11 @@ class Findings:
             return ["The scan has not finished; more will be found, and the pictures are examined after it."]
         stamp, done = tables.catalog_stamp(self.folder), tables.examined(self.folder)
         waiting = [what for name, what in WAITING.items() if done.get(name) != stamp]
-        sentences = [f"Not examined yet: {' and '.join(waiting)}."] if waiting else []
-        return sentences + embedded.pending(self.folder)
+        return [f"Not examined yet: {' and '.join(waiting)}."] if waiting else []
+
+    def unembedded(self) -> list[str]:
+        """What is not known before the pictures are embedded; the gate does not wait for it."""
+        return embedded.pending(self.folder) if self.catalog.is_finished else []
 
     # Which
 

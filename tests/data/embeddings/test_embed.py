@@ -65,11 +65,11 @@ def embedded(dataset, backbone=None):
 
 def test_every_picture_becomes_a_vector_and_a_rescan_embeds_only_what_is_new(workspace, tmp_path, own):
     pets = scanned(workspace, tmp_path / "pets")
-    assert "Not embedded yet" in pets.found.pending()[-1]
+    assert "Not embedded yet" in pets.found.unembedded()[0]
     there = embedded(pets, own)
     assert there.vectors.shape == (40, 48) and list(there.keys) == sorted(pets.query()["key"])
     assert list(there.classes[0]) == ["cat", "dog"] and np.bincount(there.classes[1]).tolist() == [20, 20]
-    assert not any("embedded" in sentence for sentence in pets.found.pending())
+    assert pets.found.unembedded() == []
     assert pets.launch_embedding() is None
     before = segments.known(pets.folder, state.backbone_name(pets.folder))[0]
     photos(41)[-1].save(tmp_path / "pets" / "cat" / "new.png")
@@ -158,7 +158,7 @@ def test_blank_and_broken_pictures_have_no_vector(workspace, tmp_path, own):
     pets = workspace.add_dataset("pets", folder)
     pets.scan()
     assert len(embedded(pets, own)) == 0
-    assert not any("embedded" in sentence for sentence in pets.found.pending())
+    assert pets.found.unembedded() == []
 
 
 def test_many_segments_become_one_without_what_is_gone(tmp_path):
