@@ -16,6 +16,8 @@ BLOCK = 2048  # rows whose distances to all others are in memory at once
 def principal(vectors: Vectors, dims: int) -> np.ndarray:
     """The directions of the vectors, by their principal components: float32 (n, dims or less)."""
     count, width = vectors.shape
+    if not count:
+        return np.empty((0, 0), np.float32)
     total, squares = np.zeros(width), torch.zeros(width, width, dtype=torch.float64)
     for _, block in vectors.blocks():
         block = _directions(block)
