@@ -1,4 +1,4 @@
-"""The terminal's command for what was found in the data; cli.py registers it."""
+"""The terminal's commands for what was found in the data, findings and embed; cli.py registers them."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from recipe_core import jobs
 from recipe_core.data.findings import SEVERITIES, Finding, known_kind
-from recipe_core.errors import NotFound
+from recipe_core.errors import NotFound, RecipeError
 from recipe_core.jobs import Job
 from recipe_core.progress import Line
 from recipe_core.terminal import escaped, print_table, tell, write_json_list
@@ -20,12 +20,19 @@ def register(command: Callable[..., argparse.ArgumentParser]) -> None:
     made = command("findings", findings, "the findings as a JSON list of objects")
     made.add_argument("name", metavar="NAME")
     made.add_argument("--kind", metavar="K", help="only these, e.g. corrupt, near_duplicate, split_leak")
-    made.add_argument("--wait", action="store_true", help="scan and examine first what is not yet")
+    made.add_argument("--wait", action="store_true", help="scan, examine and embed first what is not yet")
     made.add_argument(
         "--fail-on",
         metavar="SEVERITY",
         choices=SEVERITIES,
         help="exit with 1 if a finding as bad as this is undecided: error, warning or info",
+    )
+    made = command("embed", embed)
+    made.add_argument("name", metavar="NAME")
+    made.add_argument(
+        "--backbone",
+        metavar="FILE",
+        help='a Python file with a function backbone() that makes the vectors from now on; "shipped" for the usual one',
     )
 
 
@@ -38,7 +45,7 @@ def findings(workspace: Workspace, options: argparse.Namespace) -> int:
         return 1
     if not dataset.catalog.files:
         raise NotFound(f'"{options.name}" has no samples yet; scan it first, or add --wait.')
-    for sentence in dataset.found.pending():
+    for sentence in (*dataset.found.pending(), *dataset.found.unembedded()):
         tell(f"{dataset.name}: {sentence}")
     if options.json:
         write_json_list(finding.to_dict() for finding in dataset.found.all(options.kind))
@@ -47,6 +54,27 @@ def findings(workspace: Workspace, options: argparse.Namespace) -> int:
     else:
         _print_lines(dataset)
     return 1 if options.fail_on and _is_undecided(dataset, options.kind, options.fail_on) else 0
+
+
+def embed(workspace: Workspace, options: argparse.Namespace) -> int:
+    """Turn the pictures of a dataset into vectors, or go on with it, and analyse them. Ctrl-C leaves it to itself."""
+    dataset = workspace.dataset(options.name)
+    if not dataset.catalog.is_finished:
+        raise NotFound(f'"{options.name}" has no finished scan yet; scan it first.')
+    job = dataset.launch_embedding(options.backbone)
+    if job is None:
+        print(f"{dataset.name}: all pictures are embedded already.")
+        return 0
+    try:
+        job = _follow(dataset, job)
+    except KeyboardInterrupt:
+        tell(f"{dataset.name}: the embedding goes on by itself; the same command waits for it again.")
+        return 1
+    if job.state == "failed":
+        raise RecipeError(job.error or "The embedding failed.")
+    done = len(dataset.embeddings())
+    print(f"{dataset.name}: {done:,} pictures are embedded.")
+    return 0 if job.state == "finished" else 1
 
 
 def _is_undecided(dataset: Dataset, kind: str | None, severity: str) -> bool:
@@ -83,15 +111,17 @@ def _print_lines(dataset: Dataset) -> None:
 
 
 def _wait(dataset: Dataset) -> bool:
-    """Scan and examine to the end; whether that came off. Ctrl-C leaves the job to itself."""
+    """Scan, examine and embed to the end; whether that came off. Ctrl-C leaves the job to itself."""
     try:
         job = dataset.job
         if job is None or job.state != "finished":
             job = _follow(dataset, job if job and job.active else dataset.launch_scan())
         while job.state == "finished" and (examination := dataset.launch_examination()):
             job = _follow(dataset, examination)
+        while job.state == "finished" and (embedding := dataset.launch_embedding()):
+            job = _follow(dataset, embedding)
     except KeyboardInterrupt:
-        tell(f"{dataset.name}: scan and examination go on by themselves; the same command waits for them again.")
+        tell(f"{dataset.name}: the jobs go on by themselves; the same command waits for them again.")
         return False
     if job.state != "finished":
         tell(f"{dataset.name}: the {job.kind} {ENDINGS.get(job.state, 'failed')}; {job.error or 'try again.'}")

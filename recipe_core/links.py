@@ -3,6 +3,7 @@
 /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
 /duplicates?dataset=pets&kind=near_duplicate&threshold=0.93&open=1
 /train?dataset=pets&run=7&run=9&smoothing=0.6&tab=predictions
+/map?dataset=pets&colour=brightness&area=0.1,0.2;0.4,0.2;0.4,0.7
 /audit?audit=12
 /picture/pets/thumbnail/1-0/0-1234?s=...       served by the dashboard's own routes, signed
 """
@@ -23,6 +24,7 @@ SIZES = (64, 96, 128, 192, 256)  # px of a tile in the gallery
 PAGE_SAMPLES = {64: 480, 96: 240, 128: 120, 192: 60, 256: 24}
 
 MOST_SMOOTHING = 0.99
+MOST_CORNERS = 48  # of an area of the map
 
 Range = tuple[float | str | None, float | str | None]
 
@@ -187,6 +189,44 @@ class FindingsView:
     def narrowed(self, **changes: object) -> "FindingsView":
         """Other findings start at their first page, with no image open."""
         return replace(self, **{"page": 1, "sample": "", **changes})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class MapView:
+    """What the Map page shows, as its address says it."""
+
+    dataset: str = ""
+    colour: str = ""  # a column, or "finding." and a kind
+    area: tuple[tuple[float, float], ...] = ()  # the corners of what was drawn around
+    near: str = ""  # key of the point that was clicked
+    page: int = 1
+    sample: str = ""  # key of the opened image
+
+    @classmethod
+    def parse(cls, query: Mapping[str, Sequence[str]]) -> "MapView":
+        """Read an address's parameters (name -> values); what makes no sense is passed over."""
+        one = {name: values[-1] for name, values in query.items() if values}
+        area = [tuple(map(_number, corner.split(","))) for corner in one.get("area", "").split(";")]
+        is_area = 3 <= len(area) <= MOST_CORNERS and all(
+            len(corner) == 2 and all(isinstance(part, float) for part in corner) for corner in area
+        )
+        return cls(
+            **{name: one.get(name, "") for name in ("dataset", "colour", "near", "sample")},
+            area=tuple(area) if is_area else (),  # type: ignore[arg-type]
+            page=max(1, _whole(one.get("page", ""), 1)),
+        )
+
+    def query(self) -> dict[str, str]:
+        """The address's parameters; what is at its default is left out."""
+        query = {name: getattr(self, name) for name in ("dataset", "colour", "near", "sample")}
+        query |= {"area": ";".join(f"{x:.4g},{y:.4g}" for x, y in self.area)}
+        query |= {"page": str(self.page) if self.page != 1 else ""}
+        return {name: value for name, value in query.items() if value}
+
+    def around(self, corners: Sequence[tuple[float, float]]) -> "MapView":
+        """What was drawn around; of many corners some are left out, so that the address stays short."""
+        step = -(-len(corners) // MOST_CORNERS) if corners else 1
+        return replace(self, area=tuple(corners[::step]), near="", page=1, sample="")
 
 
 @dataclass(frozen=True)

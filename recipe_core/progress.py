@@ -12,6 +12,8 @@ COUNTED = {
     "decoding": ("decoding", "done", "total", "images"),
     "examining": ("looking for damage in", "done", "total", "images"),
     "comparing": ("comparing pictures, part", "done", "total", "parts"),
+    "embedding": ("embedding", "done", "total", "images"),
+    "analysing": ("analysing the embeddings, part", "done", "total", "parts"),
     "checking": ("checking", "done", "total", "checks"),
     "training": ("training step", "step", "total_steps", "samples"),
 }

@@ -24,6 +24,7 @@ from recipe_core import jobs, settings
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.condition import did_you_mean
 from recipe_core.data.decisions import Decisions
+from recipe_core.data.embeddings import Embeddings, embed, state
 from recipe_core.data.findings import Findings, examine
 from recipe_core.data.findings.verdict import Verdict, verdict
 from recipe_core.data.looks import Looks
@@ -190,10 +191,11 @@ class Workspace:
         dataset = self.dataset(name)
         jobs.tend(self.store)  # a scan that was killed is not under way
         for job in jobs.listing(self.store, subject=name):
-            if job.active and job.kind != examine.KIND:
+            if job.active and job.kind not in (examine.KIND, embed.KIND):
                 doing = "scanned; cancel the scan" if job.kind == "scan" else f"trained on; stop run {job.id}"
                 raise Conflict(f'"{name}" is being {doing} first.')
         examine.stop(self.store, name)
+        embed.stop(self.store, name)
         for run in self.runs(name):
             run.delete()
         for job in jobs.listing(self.store, subject=name):
@@ -325,6 +327,35 @@ class Dataset:
         """Examine what is not examined yet, or go on with it; None where nothing is left to examine."""
         job = self.examination
         return job if job and job.active else examine.launch(self.workspace.store, self.name, self._job_spec)
+
+    @property
+    def embedding(self) -> Job | None:
+        """The job that turns the pictures into vectors and analyses them; every examination launches it at its end."""
+        return embed.newest(self.workspace.store, self.name)
+
+    def launch_embedding(self, backbone: str | Path | None = None) -> Job | None:
+        """Embed what is not embedded yet, or go on with it; None where nothing is left to embed.
+
+        Args:
+            backbone: a Python file on this machine with a function `backbone()`, which makes the vectors from now on,
+                or "shipped"; by default the one that made them so far, at first the one that ships.
+
+        Raises:
+            BadModel: there is no such file.
+        """
+        if backbone is not None:
+            state.choose_backbone(self.folder, None if backbone == "shipped" else Path(backbone))
+        job = self.embedding
+        return job if job and job.active else embed.launch(self.workspace.store, self.name, self._job_spec)
+
+    def stop_embedding(self) -> None:
+        """Ask the embedding under way to stop; what was embedded stays, and the next one goes on from there."""
+        if (job := self.embedding) and job.active:
+            jobs.stop(self.workspace.store, job.id)
+
+    def embeddings(self) -> Embeddings:
+        """The vectors of its pictures, as many as there are by now."""
+        return Embeddings.of(self.catalog)
 
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> pd.DataFrame:
         """The samples that satisfy a SQL condition.

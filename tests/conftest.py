@@ -1,7 +1,12 @@
 """What the tests of several floors share."""
 
+import os
+
 import psutil
 import pytest
+
+# Embedding after each of the many scans would keep the cores busy; the tests of it start it. Workers inherit this.
+os.environ["RECIPE_EMBED"] = "by hand"
 
 from recipe_core import jobs
 from recipe_core.workspace import Workspace

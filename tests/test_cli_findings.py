@@ -121,6 +121,6 @@ def test_ctrl_c_leaves_the_job_to_itself_and_says_so(workspace, folder):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert err == "pets: scan and examination go on by themselves; the same command waits for them again.\n"
+    assert err == "pets: the jobs go on by themselves; the same command waits for them again.\n"
     job = jobs.get(workspace.store, job.id)
     assert job.state in ("running", "finished") and not job.stop_requested

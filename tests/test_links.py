@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from recipe_core.links import FindingsView, Signer, View, browse
+from recipe_core.links import MOST_CORNERS, FindingsView, MapView, Signer, View, browse
 
 HOSTILE = "a&b=c?d#e/f%20+g ü漢\n\"'<b>;..\0"
 VIEWS = [
@@ -172,3 +172,18 @@ def test_the_address_of_a_manifest_is_signed_for_its_dataset(signer):
     (signature,) = parse_qs(address.query)["s"]
     assert signer.is_valid(signature, "manifest", "pets ü")
     assert not signer.is_valid(signature, "manifest", "others")
+
+
+# The map
+
+
+def test_what_was_drawn_around_on_the_map_comes_back_from_its_address():
+    view = MapView("pets", "finding.blank", ((0.125, -1.0), (0.5, 0.0), (0.25, 0.75)), page=2, sample="a.png")
+    assert MapView.parse({name: [value] for name, value in view.query().items()}) == view
+    many = [(number / 1000, 0.5) for number in range(1000)]
+    assert 3 <= len(MapView("pets").around(many).area) <= MOST_CORNERS
+
+
+@pytest.mark.parametrize("area", ["", "1,2", "1,2;3,4", "1,2;3,4;x,5", "1,2;3,4;5", "1,nan;3,4;5,6", "1,2;" * 99])
+def test_an_area_that_makes_no_sense_is_passed_over(area):
+    assert MapView.parse({"area": [area]}) == MapView()

@@ -6,7 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from pages.widgets.shell import read_audit_view, read_findings_view, read_train_view, read_view, show_view
+from pages.widgets.shell import (
+    read_audit_view,
+    read_findings_view,
+    read_map_view,
+    read_train_view,
+    read_view,
+    show_view,
+)
 
 
 def bound(
@@ -38,3 +45,4 @@ train_go = partial(go, read=read_train_view)
 audit_bound = partial(bound, read=read_audit_view)
 findings_bound = partial(bound, read=read_findings_view)
 findings_go = partial(go, read=read_findings_view)
+map_bound = partial(bound, read=read_map_view)

@@ -24,8 +24,12 @@ NAMES = {
     "label_conflict": "Labels disagree",
     "exact_duplicate": "Exact copies",
     "near_duplicate": "Nearly the same",
+    "outlier": "Outliers",
+    "unlike_anything": "Unlike anything else",
+    "unlike_class": "Unlike their class",
 }
 EXAMINED = ("damaged", "near_duplicate")  # found by the examination only
+EMBEDDED = ("outlier",)  # by the embedding only
 SPLIT_UP = "quality"  # its subkinds stand beside the other kinds
 
 
@@ -106,10 +110,11 @@ def _not_found(dataset: Dataset, kinds: Sequence[str], found: dict) -> None:
     words = [word for kind in kinds for word in (KINDS[kind].subkinds if kind == SPLIT_UP else [kind])]
     there = {subkind or kind for kind, subkind in found}
     pending = dataset.found.pending()
-    unknown = EXAMINED if pending else ()
+    unembedded = dataset.found.unembedded()
+    unknown = (*(EXAMINED if pending else ()), *(EMBEDDED if unembedded else ()))
     missing = [name_of(word).lower() for word in words if word not in (*there, *unknown)]
     samples = dataset.catalog.count()
-    for sentence in pending:
+    for sentence in (*pending, *(unembedded if {*EMBEDDED}.intersection(kinds) else ())):
         st.caption(f":material/hourglass: {plain(sentence)}")
     if missing and samples:
         st.caption(f":material/check: Looked for in {samples:,} samples and not found: {', '.join(missing)}.")

@@ -1,4 +1,4 @@
-"""The jobs that find things in a dataset, scan and examination: how far they are, and pages that fill meanwhile."""
+"""The jobs that find things in a dataset: how far they are, and pages that fill meanwhile."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,12 @@ from recipe_core.jobs import Job
 from recipe_core.progress import describe
 from recipe_core.workspace import Dataset
 
-TOTALS = {"scan": "to_measure", "examine": "total"}
+TOTALS = {"scan": "to_measure", "examine": "total", "embed": "total"}
+LAUNCH = {
+    "Scan": Dataset.launch_scan,
+    "Examination": Dataset.launch_examination,
+    "Embedding": Dataset.launch_embedding,
+}
 ENDED = {
     "failed": "failed",
     "lost": "was killed; nothing that it found is lost",
@@ -25,7 +30,7 @@ def renewing(dataset: Dataset, draw: Callable[[], None] = lambda: None, seconds:
 
 
 def jobs_notice(dataset: Dataset) -> None:
-    """How far the scan and the examination are, or why they ended early."""
+    """How far the scan, the examination and the embedding are, or why they ended early."""
     for name, job in _jobs(dataset).items():
         _notice(dataset, name, job)
 
@@ -38,7 +43,7 @@ def _renewed(dataset: Dataset, draw: Callable[[], None], was_active: bool) -> No
 
 
 def _jobs(dataset: Dataset) -> dict[str, Job]:
-    found = {"Scan": dataset.job, "Examination": dataset.examination}
+    found = {"Scan": dataset.job, "Examination": dataset.examination, "Embedding": dataset.embedding}
     return {name: job for name, job in found.items() if job}
 
 
@@ -60,7 +65,7 @@ def _notice(dataset: Dataset, name: str, job: Job) -> None:
 
 def _resume(dataset: Dataset, name: str) -> None:
     try:
-        dataset.launch_scan() if name == "Scan" else dataset.launch_examination()
+        LAUNCH[name](dataset)
     except RecipeError as problem:
         st.error(plain(str(problem)))
     else:

@@ -10,7 +10,7 @@ import streamlit as st
 from recipe_core import settings
 from recipe_core.data.selection import Selection
 from recipe_core.errors import RecipeError
-from recipe_core.links import AuditView, FindingsView, TrainView, View
+from recipe_core.links import AuditView, FindingsView, MapView, TrainView, View
 from recipe_core.workspace import Dataset, Workspace
 
 
@@ -105,11 +105,16 @@ def read_audit_view() -> AuditView:
     return AuditView.parse(_query())
 
 
+def read_map_view() -> MapView:
+    """What the address asks of the Map page."""
+    return MapView.parse(_query())
+
+
 def _query() -> dict[str, list[str]]:
     return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
-def show_view(view: View | TrainView | FindingsView | AuditView) -> None:
+def show_view(view: View | TrainView | FindingsView | MapView | AuditView) -> None:
     """Change the address to this view; the script then runs anew and shows it."""
     st.query_params.from_dict(view.query())
 

@@ -19,7 +19,7 @@ SEVERITIES = {"error": ("red", "error"), "warning": ("orange", "warning"), "info
 def verdict_lines(dataset: Dataset, verdict: Verdict) -> None:
     """Draw the lines, most harmful first."""
     st.subheader("What matters most", anchor=False)
-    for sentence in verdict.pending:
+    for sentence in (*verdict.pending, *dataset.found.unembedded()):
         st.caption(f":material/hourglass: {plain(sentence)}")
     if not verdict.lines:
         _nothing(dataset, verdict)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from recipe_core.errors import BadModel
-from recipe_core.training.own_code import run_file, told
+from recipe_core.own_code import run_file, told
 
 SMALL_SIDE = 64  # px: up to here a ResNet's usual stem would throw most of the picture away
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from recipe_core.errors import BadPipeline
-from recipe_core.training.own_code import run_file, told
+from recipe_core.own_code import run_file, told
 from recipe_core.training.pipeline import Pipeline
 
 

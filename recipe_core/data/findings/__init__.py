@@ -19,8 +19,9 @@ import pandas as pd
 
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.decisions import Decisions
-from recipe_core.data.findings import integrity, tables
+from recipe_core.data.findings import embedded, integrity, tables
 from recipe_core.data.findings.clusters import Clusters, Members
+from recipe_core.data.findings.embedded import EmbeddedOutliers
 from recipe_core.data.findings.finding import (
     CLUSTERED,
     KINDS,
@@ -56,6 +57,7 @@ class Findings:
             alone = tables.ask(self.catalog, lambda rows: integrity.summaries(rows, limits, rulings), nothing)
             order = list(KINDS)
             found = [*alone, *self.clusters().summaries()]
+            found += self.embedded_outliers().summaries(rulings)
             return sorted(found, key=lambda line: (order.index(line.kind), -line.findings, line.subkind))
 
         return _memory.recall(self.folder, "summary", (self._version, self.decisions.version), make)
@@ -69,6 +71,10 @@ class Findings:
         stamp, done = tables.catalog_stamp(self.folder), tables.examined(self.folder)
         waiting = [what for name, what in WAITING.items() if done.get(name) != stamp]
         return [f"Not examined yet: {' and '.join(waiting)}."] if waiting else []
+
+    def unembedded(self) -> list[str]:
+        """What is not known before the pictures are embedded; the gate does not wait for it."""
+        return embedded.pending(self.folder) if self.catalog.is_finished else []
 
     # Which
 
@@ -117,6 +123,14 @@ class Findings:
             self.folder, f"clusters {threshold}", key, lambda: Clusters(members, self._rulings(), threshold)
         )
 
+    def embedded_outliers(self) -> EmbeddedOutliers:
+        """The pictures that are unlike others, by their embeddings."""
+
+        def find() -> EmbeddedOutliers:
+            return tables.ask(self.catalog, EmbeddedOutliers.find, EmbeddedOutliers.none())
+
+        return _memory.recall(self.folder, "embedded outliers", self._version, find)
+
     # How they are found
 
     def _some(
@@ -127,6 +141,8 @@ class Findings:
         rulings, limits = self._rulings(), self._limits()
 
         def answer(rows: duckdb.DuckDBPyConnection) -> list[Finding]:
+            if kind == embedded.KIND:
+                return self.embedded_outliers().page(rows, rulings, subkind, undecided_only, limit, offset)
             return integrity.page(rows, limits, rulings, kind, subkind, undecided_only, limit, offset)
 
         return tables.ask(self.catalog, answer, [])

@@ -28,9 +28,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recipe_core import jobs
+from recipe_core import jobs, settings
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.decode import Unreadable, decode
+from recipe_core.data.embeddings import embed
 from recipe_core.data.findings import tables
 from recipe_core.data.findings.integrity import BLANK
 from recipe_core.data.findings.tables import DAMAGE, PAIRS, catalog_stamp, examined, is_examined
@@ -96,7 +97,19 @@ def stop(store: Store, name: str) -> None:
 
 
 def work(context: JobContext) -> None:
-    """The job's work. Raises BadSource, where the source is gone, and Stopped."""
+    """The job's work, followed by the embedding, a job of its own.
+
+    Raises:
+        BadSource: the source is gone.
+        Stopped: the job was asked to stop.
+    """
+    examine(context)
+    if settings.EMBED_BY_ITSELF:
+        embed.launch(context.store, context.job.subject, context.spec)
+
+
+def examine(context: JobContext) -> None:
+    """The work without what follows it."""
     dataset = Path(context.spec["dataset"])
     (dataset / "examined" / "parts").mkdir(parents=True, exist_ok=True)
     while (stamp := catalog_stamp(dataset)) is not None and not is_examined(dataset):

@@ -107,6 +107,15 @@ _KINDS = (
         "There is nothing in them that a model could learn a label from: exclude them.",
     ),
     Kind(
+        "outlier",
+        "info",
+        (),
+        0.2,
+        "1 sample sticks out: {which}",
+        "{n} samples stick out: {which}",
+        "Outliers almost always uncover some bug in the data: look at each, and exclude what does not belong.",
+    ),
+    Kind(
         "quality",
         "info",
         ("dark", "bright", "blurred", "tiny", "odd_shape"),
@@ -120,6 +129,7 @@ KINDS = {kind.name: kind for kind in _KINDS}
 SUBKINDS = {kind.name: kind.subkinds for kind in _KINDS}
 CLUSTERED = ("split_leak", "label_conflict", "exact_duplicate", "near_duplicate")
 SUBKIND_WORDS = {"dark": "very dark", "bright": "very bright", "odd_shape": "oddly shaped", "tiny": "tiny"}
+SUBKIND_WORDS |= {"unlike_anything": "unlike anything else", "unlike_class": "unlike their class"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 samples    the catalog, finished or growing
 damage     of each picture: content (byte_hash), score, message, evidence (JSON); of a healthy one the content only
 pairs      near duplicates: a, b (pixel_hash), subkind, similarity, distance, evidence
+and, of each analysis of the embeddings, the table of its name (embeddings/analyses.py), by content (byte_hash)
 """
 
 import json
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from recipe_core import settings
 from recipe_core.data.catalog import Catalog
+from recipe_core.data.embeddings.analyses import ANALYSES
 from recipe_core.data.listing import sql_path
 
 DAMAGE = pa.schema(
@@ -32,11 +34,15 @@ PAIRS = pa.schema(
     ]
 )
 EXAMINED = {"damage": DAMAGE, "pairs": PAIRS}
+SCHEMAS = EXAMINED | {analysis.name: analysis.schema for analysis in ANALYSES}
 Answer = TypeVar("Answer")
 
 
 def files_of(dataset: Path, name: str) -> list[str]:
-    """Where the table `damage` or `pairs` stands now: complete, and what a running examination adds to it."""
+    """Where a table beside the samples stands now: complete, and what a running examination adds to it."""
+    for analysis in ANALYSES:
+        if analysis.name == name:
+            return [str(path) for path in (analysis.path(dataset),) if path.exists()]
     folder = dataset / "examined"
     parts = sorted(folder.glob("parts/*.parquet")) if name == "damage" else []
     return [str(path) for path in (folder / f"{name}.parquet", *parts) if path.exists()]
@@ -75,11 +81,11 @@ def ask(catalog: Catalog, question: Callable[[duckdb.DuckDBPyConnection], Answer
 
 def version(catalog: Catalog) -> tuple:
     """Another one as soon as any of the tables holds other rows."""
-    return catalog.version, *(_stamp(Path(path)) for name in EXAMINED for path in files_of(catalog.folder, name))
+    return catalog.version, *(_stamp(Path(path)) for name in SCHEMAS for path in files_of(catalog.folder, name))
 
 
 def _files(catalog: Catalog) -> dict[str, list[str]]:
-    return {"samples": catalog.files} | {name: files_of(catalog.folder, name) for name in EXAMINED}
+    return {"samples": catalog.files} | {name: files_of(catalog.folder, name) for name in SCHEMAS}
 
 
 def _stamp(path: Path) -> tuple | None:
@@ -99,5 +105,5 @@ def _opened(dataset: Path, files: dict[str, list[str]]) -> Iterator[duckdb.DuckD
             if paths:
                 connection.read_parquet(paths, union_by_name=True).create_view(name)
             else:
-                connection.from_arrow(EXAMINED[name].empty_table()).create_view(name)
+                connection.from_arrow(SCHEMAS[name].empty_table()).create_view(name)
         yield connection
