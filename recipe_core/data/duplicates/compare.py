@@ -16,7 +16,7 @@ SMOOTH = 0.8  # px: blur under which pictures are aligned
 FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
 WINDOW = 3.0  # px, sigma
 ALIKE = 0.7  # correlation from which a window agrees
-FRAME = 3 / 16  # of a side: what of the picture a bar, a frame or the filled corners of a turned copy spoil at each edge
+FRAME = 3 / 16  # of a side: what a bar, a frame or the filled corners of a turned copy spoil at each edge
 LEAST_TOLD = 0.2  # share of the rest that has detail above the noise; else it does not count by itself
 # Two enlarged drawings have so few details that they agree by chance once aligned. So where neither picture has much
 # that is finer than FINE (under SHARP of its details), no more may be left unexplained than noise and a small share.
@@ -34,7 +34,7 @@ class Compared:
     informed: torch.Tensor  # share of the picture with detail above the noise
     agreement: torch.Tensor  # share of that where the details agree
     heart: torch.Tensor  # the same without the edges, where a frame that one or both have does not reach
-    similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by their strength; of all or of the heart
+    similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by strength; of all or of the heart
     overlap: torch.Tensor  # share of the first that the second shows
     covered: torch.Tensor  # share of the second that the first shows
 
