@@ -17,11 +17,12 @@ import random
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw, ImageEnhance, ImageFont
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from benchmarks.common import KINDS as SUFFIXES
 from benchmarks.common import show
@@ -89,37 +90,95 @@ def _toned(image: Image.Image, chance: random.Random) -> Image.Image:
     return ImageEnhance.Contrast(image).enhance(chance.choice((0.7, 1.3)))
 
 
-def _combined(image: Image.Image, chance: random.Random) -> Image.Image:
-    return _resized(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), 0.5, 0.5)
+def _watermarked(image: Image.Image, chance: random.Random) -> Image.Image:
+    """The same words all over the picture, half transparent."""
+    layer = Image.new("L", image.size)
+    font = ImageFont.load_default(max(7, image.height // 10))
+    for top in range(0, image.height, max(12, image.height // 4)):
+        for left in range(-top % 50, image.width, max(30, image.width // 3)):
+            ImageDraw.Draw(layer).text((left, top), "(c) 2026", 110, font)
+    return Image.composite(Image.new("RGB", image.size, "white"), image, layer)
+
+
+def _tinted(image: Image.Image, chance: random.Random) -> Image.Image:
+    """Each channel brighter or darker by up to 12 %, as by another white balance."""
+    factors = [chance.uniform(0.88, 1.12) for _ in range(3)]
+    return image.point([min(255, round(value * factor)) for factor in factors for value in range(256)])
+
+
+def _framed(image: Image.Image, chance: random.Random) -> Image.Image:
+    border = max(1, round(min(image.size) * chance.uniform(0.03, 0.06)))
+    return ImageOps.expand(image, border, chance.choice(("white", "black", "grey")))
+
+
+def _letterboxed(image: Image.Image, chance: random.Random) -> Image.Image:
+    """Bars at two opposite sides, to the shape that some frame has."""
+    width, height = image.size
+    bar = round(height * chance.uniform(0.08, 0.125))
+    whole = Image.new("RGB", (width, height + 2 * bar), chance.choice(("white", "black")))
+    whole.paste(image, (0, bar))
+    return whole
+
+
+def _captioned_below(image: Image.Image, chance: random.Random) -> Image.Image:
+    """A line of text below the picture, which grows by it."""
+    bar = max(4, round(image.height * chance.uniform(0.08, 0.15)))
+    whole = Image.new("RGB", (image.width, image.height + bar), chance.choice(("white", "black")))
+    whole.paste(image)
+    place = whole.width / 2, image.height + bar / 2
+    ImageDraw.Draw(whole).text(
+        place, f"Figure {chance.randint(1, 99)}", "grey", ImageFont.load_default(max(5, bar * 0.7)), anchor="mm"
+    )
+    return whole
+
+
+def _brighter(image: Image.Image, factor: float) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(factor)
+
+
+def _crop_5(image: Image.Image) -> Image.Image:
+    return _cropped(image, *[0.05] * 4)
 
 
 TURN = Image.Transpose
-COPIES = {
+COPIES: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
     "recompressed": lambda image, chance: image,  # what is saved in which quality: _save
-    "other format": lambda image, chance: image,
+    "as WebP": lambda image, chance: image,
     "half size": lambda image, chance: _resized(image, 0.5, 0.5),
     "other size": lambda image, chance: _resized(image, s := chance.uniform(0.6, 1.8), s * chance.uniform(0.93, 1.07)),
-    "brightness": lambda image, chance: ImageEnhance.Brightness(image).enhance(chance.choice((0.6, 0.75, 1.25, 1.5))),
+    "brighter": lambda image, chance: _brighter(image, chance.uniform(1.2, 1.5)),
+    "darker": lambda image, chance: _brighter(image, chance.uniform(0.5, 0.8)),
+    "contrast": lambda image, chance: ImageEnhance.Contrast(image).enhance(chance.choice((0.6, 1.5))),
     "gamma, contrast": _toned,
-    "cropped 5 %": lambda image, chance: _cropped(image, *[0.05] * 4),
+    "cropped 5 %": lambda image, chance: _crop_5(image),
     "cropped off-centre": _off_centre,
     "mirrored": lambda image, chance: image.transpose(TURN.FLIP_LEFT_RIGHT),
     "upside down": lambda image, chance: image.transpose(chance.choice((TURN.FLIP_TOP_BOTTOM, TURN.ROTATE_180))),
     "quarter turn": lambda image, chance: image.transpose(chance.choice((TURN.ROTATE_90, TURN.ROTATE_270))),
     "caption bar": _barred,
+    "caption below": _captioned_below,
     "text on it": _written_on,
+    "watermark": _watermarked,
     "turned 5 degrees": _turned,
-    "mirrored half low": _combined,
+    "blurred": lambda image, chance: image.filter(ImageFilter.GaussianBlur(max(image.size) / 320 + 0.4)),
+    "grey": lambda image, chance: image.convert("L").convert("RGB"),
+    "tinted": _tinted,
+    "frame": _framed,
+    "letterbox": _letterboxed,
+    "mirrored half low": lambda image, chance: _resized(image.transpose(TURN.FLIP_LEFT_RIGHT), 0.5, 0.5),
+    "cropped low": lambda image, chance: _crop_5(image),
+    "cropped brighter": lambda image, chance: _brighter(_crop_5(image), 1.25),
+    "turned captioned": lambda image, chance: _barred(image.transpose(TURN.ROTATE_90), chance),
 }
+LOW = {"recompressed": (20, 90), "mirrored half low": (50, 80), "cropped low": (40, 70)}  # qualities; else 85 to 95
 
 
 def _save(image: Image.Image, kind: str, chance: random.Random) -> bytes:
     out = io.BytesIO()
-    if kind == "other format":
+    if kind == "as WebP":
         image.save(out, "WEBP", quality=chance.randint(50, 90))
     else:
-        low, high = {"recompressed": (20, 90), "mirrored half low": (50, 80)}.get(kind, (85, 95))
-        image.save(out, "JPEG", quality=chance.randint(low, high))
+        image.save(out, "JPEG", quality=chance.randint(*LOW.get(kind, (85, 95))))
     return out.getvalue()
 
 

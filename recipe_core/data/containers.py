@@ -7,6 +7,7 @@ Sources: PNG (W3C, 3rd edition), GIF89a (CompuServe, 1990), TIFF 6.0 (Adobe, 199
 ISO base media (ISO/IEC 14496-12), BMP (Microsoft, BITMAPINFOHEADER).
 """
 
+import codecs
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -203,7 +204,7 @@ WHILE_READABLE: dict[bytes, Callable[[bytes], Flaw | None]] = {
 
 def what_it_is(data: bytes) -> str:
     """A sentence on bytes that are no image of a format that is read."""
-    start = data[:512].lstrip().lower()
+    start = data[:512].removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if not data.strip(b"\x00"):
         return f"The file holds {len(data):,} zero bytes and no image."
     if len(set(data)) == 1:
@@ -223,6 +224,16 @@ def what_it_is(data: bytes) -> str:
         return "The file is a video or another ISO media file, not an image that is read."
     if not data[:64].strip(b"\x00"):
         return "The file begins with zero bytes where an image's header should be: its start was overwritten."
-    if data[:512].isascii() and b"\x00" not in data[:512]:
+    if _is_text(data[:512]):
         return "The file is text, not an image."
     return "The file is no image in a known format, or its header is broken."
+
+
+def _is_text(start: bytes) -> bool:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # which may end within a character
+    except UnicodeDecodeError:
+        return False
+    return b"\x00" not in start

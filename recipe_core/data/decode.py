@@ -126,7 +126,10 @@ def _decode(image: Image.Image, data: bytes, side: int | None) -> Picture:
     _bound(width, height)
     picture = Picture(np.empty(0), width, height, "JPEG" if image.format == "MPO" else str(image.format), image.mode)
     if picture.format == "JPEG" and image.mode in ("L", "RGB"):
-        _read_jpeg(picture, data, side)
+        try:
+            _read_jpeg(picture, data, side)
+        except Unreadable:  # simplejpeg knows fewer ways of sampling colour (not 4:1:0) than the libjpeg in Pillow
+            picture.pixels = _rgb(image, side)
     else:
         picture.pixels = _rgb(image, side)
         if flaw := containers.flaw_of(data) if picture.format != "JPEG" else _cmyk_flaw(data):

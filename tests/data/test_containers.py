@@ -127,6 +127,9 @@ def test_a_jpeg_that_lost_bytes_in_its_middle_is_damaged_and_not_cut_off():
         (b"\0\0\0\x18ftypheic" + bytes(range(99)), "HEIC"),
         (b"\0\0\0\x18ftypmp42" + bytes(range(99)), "video"),
         (b"\xff" * 999, "same byte"),
+        (b"\xef\xbb\xbf<html>not found</html>", "web page"),
+        ('{"name": "café"}'.encode(), "text"),
+        ("name".encode("utf-16"), "text"),
         (bytes(999) + FILES["PNG"][999:], "zero bytes"),
     ],
 )

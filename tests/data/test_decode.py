@@ -1,5 +1,6 @@
 """Decoding: real files of every format against Pillow's own reading, and bytes that are no picture."""
 
+import base64
 import io
 import random
 import struct
@@ -76,8 +77,27 @@ def test_a_jpeg_at_full_size_gives_pillows_pixels(mode, options):
     np.testing.assert_array_equal(picture.pixels, by_pillow(data))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+# 32x16 px, red beside blue, written by cjpeg -sample 4x2, for which Pillow has no option
+SAMPLED_4_1_0 = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxO"
+    "UlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT09PT0//wAARCAAQACADAUIAAhEBAxEB/8QAFgABAQEAAAAAAAAAAAAAAAAAAAQF/8QAFBABAAAAAAAAAAAAAAAAAAAA"
+    "AP/EABQBAQAAAAAAAAAAAAAAAAAAAAT/xAAYEQACAwAAAAAAAAAAAAAAAAAABUOBwf/aAAwDAQACEQMRAD8AzRKKhKEJJK0Q+jvD"
+    "/9k="
+)
+
+
+def test_a_jpeg_whose_colour_is_sampled_in_an_unusual_way_is_read_and_its_cut_noticed():
+    picture = decode(SAMPLED_4_1_0)
+    assert picture.error is None
+    assert np.allclose(picture.pixels[8, [4, 28]], [(200, 60, 30), (20, 90, 200)], atol=40)
+    with pytest.raises(Unreadable) as problem:
+        decode(SAMPLED_4_1_0[:-9])
+    assert problem.value.kind == "truncated"
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_all_eight_orientations_come_upright_as_pillow_turns_them(kind, orientation):
     data = encoded(smooth(23, 14, seed=2), kind, exif=exif(orientation))
     picture = decode(data)

@@ -16,6 +16,8 @@ SMOOTH = 0.8  # px: blur under which pictures are aligned
 FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
 WINDOW = 3.0  # px, sigma
 ALIKE = 0.7  # correlation from which a window agrees
+FRAME = 3 / 16  # of a side: what a bar, a frame or the filled corners of a turned copy spoil at each edge
+LEAST_TOLD = 0.2  # share of the rest that has detail above the noise; else it does not count by itself
 # Two enlarged drawings have so few details that they agree by chance once aligned. So where neither picture has much
 # that is finer than FINE (under SHARP of its details), no more may be left unexplained than noise and a small share.
 SHARP, SHARE_LEFT, NOISE_LEFT = 0.2, 0.17, 1.6
@@ -31,8 +33,8 @@ class Compared:
     misfit: torch.Tensor  # median difference of grey where both are seen, in standard deviations of the picture
     informed: torch.Tensor  # share of the picture with detail above the noise
     agreement: torch.Tensor  # share of that where the details agree
-    heart: torch.Tensor  # the same of the middle alone, where a frame that two pictures share does not reach
-    similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by their strength
+    heart: torch.Tensor  # the same without the edges, where a frame that one or both have does not reach
+    similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by strength; of all or of the heart
     overlap: torch.Tensor  # share of the first that the second shows
     covered: torch.Tensor  # share of the second that the first shows
 
@@ -75,22 +77,23 @@ def compare(
     left = strength * (1 - correlation.clamp(0, 1) ** 2)
     bound = (NOISE_LEFT * noise) ** 2 + SHARE_LEFT**2 * strength
     sharp = torch.maximum(_sharpness(first), _sharpness(second)) > SHARP
-    alike = (correlation > ALIKE) & (sharp[:, None, None] | (left < bound))
-    tells = (strength > noise**2) & (part > 0.5)
-    weights = tells * strength.sqrt().clamp_max(8 * noise)
-    agreement = _mean(alike.float(), tells.float())
-    edge = alike.shape[1] // 4
-    middle = (slice(None), slice(edge, -edge), slice(edge, -edge))
-    heart = torch.where(tells[middle].flatten(1).any(1), _mean(alike[middle].float(), tells[middle].float()), agreement)
+    alike = ((correlation > ALIKE) & (sharp[:, None, None] | (left < bound))).float()
+    tells = ((strength > noise**2) & (part > 0.5)).float()
+    weights, likeness = tells * strength.sqrt().clamp_max(8 * noise), correlation.clamp(0, 1)
+    agreement, similarity, informed = _mean(alike, tells), _mean(likeness, weights), tells.mean((1, 2))
+    edge = round(alike.shape[1] * FRAME)
+    alike, tells, likeness, weights = (x[:, edge:-edge, edge:-edge] for x in (alike, tells, likeness, weights))
+    heart, inner = _mean(alike, tells), _mean(likeness, weights)
+    known = tells.mean((1, 2)) > LEAST_TOLD
     return Compared(
         laid.maps,
         laid.gain,
         laid.offset - first.mean((1, 2)),
         misfit,
-        tells.float().mean((1, 2)),
+        informed,
         agreement,
-        heart,
-        _mean(correlation.clamp(0, 1), weights),
+        torch.where(known, heart, agreement),
+        torch.where(known, torch.maximum(inner, similarity), similarity),
         inside.mean((1, 2)),
         (inside.mean((1, 2)) * torch.linalg.det(laid.maps[:, :, :2]).abs()).clamp_max(1),
     )

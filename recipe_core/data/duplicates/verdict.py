@@ -21,7 +21,7 @@ RESULT = pa.schema(
     ]
 )
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
-LEAST_HEART = 0.4
+LEAST_HEART, SURE_HEART = 0.4, 0.9
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
 LEAST_OVERLAP = 0.7
 MOST_SHEAR = 0.06
@@ -49,7 +49,7 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarra
     stretched = np.minimum(_stretch(compared.maps.numpy()), _stretch(_in_pixels(rows, pairs, compared)))
     angle, shear = _turn_and_shear(_in_pixels(rows, pairs, compared))
     enough = (
-        (compared.agreement > LEAST_AGREEMENT)
+        ((compared.agreement > LEAST_AGREEMENT) | (compared.heart > SURE_HEART))
         & (compared.heart > LEAST_HEART)
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)

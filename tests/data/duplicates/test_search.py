@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
 from recipe_core.data.decode import decode
@@ -60,6 +60,7 @@ COPIES = {
     "brightness": lambda image: encoded(ImageEnhance.Brightness(image).enhance(0.65)),
     "cropped": lambda image: encoded(share(image, 0.05, 0.05, 0.95, 0.95)),
     "cropped, off-centre": lambda image: encoded(share(image, 0.08, 0.0, 1.0, 0.94)),
+    "cropped, from a letterbox": lambda image: encoded(ImageOps.expand(image, (0, image.height // 8), "white")),
     "mirrored": lambda image: encoded(image.transpose(TURN.FLIP_LEFT_RIGHT)),
     "mirrored, top to bottom": lambda image: encoded(image.transpose(TURN.FLIP_TOP_BOTTOM)),
     "rotated, quarter turn": lambda image: encoded(image.transpose(TURN.ROTATE_90)),
