@@ -89,13 +89,18 @@ class Trial:
 
 
 def evaluate(
-    subject: Subject, model: nn.Module, answers: Answers | None = None, passes: Sequence[Sample] = ()
+    subject: Subject,
+    model: nn.Module,
+    answers: Answers | None = None,
+    passes: Sequence[Sample] = (),
+    seed: int = 0,
 ) -> Trial:
     """Evaluate a model on the recorded validation batches.
 
     Args:
         answers: the outputs that the model seems to give; its own by default.
         passes: what one pass after the other gives, instead of what was recorded.
+        seed: of chance within evaluate.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -116,7 +121,7 @@ def evaluate(
     handle = nn.modules.module.register_module_forward_pre_hook(look)
     # A hook, not another forward: a copy that evaluate makes of the model takes it along.
     answering = model.register_forward_hook(answer, with_kwargs=True)
-    seed_everything(0)
+    seed_everything(seed)
     try:
         returned = subject.pipeline.evaluate(model, replay)
     finally:

@@ -112,15 +112,21 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     found = [
         each
         for name, sample, other in (("training", subject.train, "validation"), ("validation", subject.val, "training"))
-        if (each := _missing(name, sample, counts[name], counts[other]))
+        if (each := _missing(subject, name, sample, counts[name], counts[other]))
     ]
     yield from found or [passed("No class is missing.", table=_table(counts))]
 
 
-def _missing(name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
+def _missing(subject: Subject, name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
     """Classes without samples here that cannot be missing by chance, given how frequent they are in the other split."""
+    if not sample.complete:  # a part may be in order: then more of it, at random
+        raw = subject.raw_train if name == "training" else subject.raw_val
+        more = labels_of(raw.y, subject.pipeline.num_classes) if raw else None
+        if more is None:
+            return None
+        here = here + torch.bincount(more.clamp_min(0), minlength=len(here))[: len(here)]
     empty = (here == 0).nonzero().flatten().tolist()
-    if not empty or not sample.complete:
+    if not empty:
         return None
     drawn, share = int(here.sum()), there.double() / max(1, int(there.sum()))
     surprising = [each for each in empty if (1 - float(share[each])) ** drawn < UNLIKELY]
