@@ -1,5 +1,7 @@
 """Does `evaluate` leave the model alone, in eval mode, on all the validation data and nothing else?"""
 
+import math
+
 import torch
 from torch import nn
 
@@ -53,7 +55,7 @@ def evaluation_is_in_eval_mode(subject: Subject):
     model = subject.copy(subject.once(trained)).train()
     trial = evaluate(subject, model)
     # A pass in train mode that only renews the statistics of an averaged model is no evaluation.
-    wrong = trial.training - trial.evaluating
+    wrong = trial.training - (set() if trial.only_training else trial.evaluating)
     if not wrong:
         return passed("All layers are in eval mode.")
     layers = dict(model.named_modules())
@@ -202,9 +204,10 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
     """The model sees the same inputs whenever the same batches are evaluated, and of a training batch about the same
     pixels in evaluate as in the train step."""
     model = subject.model()
-    first, again = (evaluate(subject, model, passes=[subject.val], seed=seed).inputs for seed in (0, 1))
-    if len(first) != len(again) or not first:
-        return skipped("The model is not called the same way each time.")
+    trials = [evaluate(subject, model, passes=[subject.val], seed=seed) for seed in (0, 1)]
+    first, again = (trial.inputs for trial in trials)
+    if len(first) != len(again) or not first or not all(trial.given for trial in trials):
+        return skipped("The model is not called the same way each time, or with other data than are given.")
     changed = sum(one.shape != two.shape or not torch.equal(one, two) for one, two in zip(first, again, strict=True))
     if changed > len(first) / 2:
         return IN_VALIDATION.failed(
@@ -213,7 +216,8 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
             changed=changed,
         )
     run = subject.once(rehearsal)
-    given = Sample(run.batches, False, 0.0)
+    y = subject.val.y  # targets do not matter here, and those of training may have another form
+    given = Sample([(x, y[torch.arange(len(x)) % len(y)]) for x, _ in run.batches], False, 0.0)
     seen = evaluate(subject, model, passes=[given]).inputs
     stepped = [call.x for call in run.forwards if isinstance(call.x, torch.Tensor) and call.x.is_floating_point()]
     if not seen or not stepped or any(each.shape[1:] != seen[0].shape[1:] for each in (*seen, *stepped)):
@@ -221,6 +225,8 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
     one, other = (torch.cat([each.detach().cpu().float() for each in part]) for part in (stepped, seen))
     mean, deviation = float(one.mean()), float(one.std())
     shift, scale = float(other.mean()) - mean, float(other.std()) / max(deviation, 1e-9)
+    if not (math.isfinite(shift) and math.isfinite(scale) and deviation):
+        return skipped("Inputs are not finite, or all the same.")
     told = f"Training batches reach the model with mean {mean:.3g} and deviation {deviation:.3g} in the train step, "
     told += f"with {float(other.mean()):.3g} and {float(other.std()):.3g} in evaluate"
     if abs(shift) > SHIFT * deviation or not 1 / SCALE < scale < SCALE:

@@ -67,7 +67,11 @@ def _loose_tensors(subject: Subject, model: nn.Module) -> list[str]:
     for path, layer in model.named_modules():
         for name, value in list(vars(layer).items()):
             twin = vars(other[path]).get(name) if path in other else None
-            if not (_is_weight(value) and _is_weight(twin)) or value.shape != twin.shape or torch.equal(value, twin):
+            if (
+                not (isinstance(twin, torch.Tensor) and _is_weight(value) and _is_weight(twin))
+                or value.shape != twin.shape
+                or torch.equal(value, twin)
+            ):
                 continue
             changed = subject.copy(model).eval()
             setattr(changed.get_submodule(path), name, value + torch.randn_like(value))
@@ -133,7 +137,9 @@ def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], fr
 
 def _is_weighty(model: nn.Module, name: str) -> bool:
     """Has weights of two or more dimensions: norms are often frozen on their own."""
-    return any(each.ndim > 1 for each in model.get_submodule(name).parameters(recurse=False))
+    named = dict(model.named_parameters())
+    own = [named[name]] if name in named else model.get_submodule(name).parameters(recurse=False)
+    return any(each.ndim > 1 for each in own)
 
 
 def _layers(model: nn.Module) -> dict[str, list[str]]:
@@ -141,8 +147,10 @@ def _layers(model: nn.Module) -> dict[str, list[str]]:
     found = {}
     for name, layer in model.named_modules():
         own = [f"{name}.{each}" if name else each for each, _ in layer.named_parameters(recurse=False)]
-        if own and name:
+        if name and own:
             found[name] = own
+        elif own:
+            found |= {each: [each] for each in own}
     return found
 
 

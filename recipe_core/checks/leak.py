@@ -83,6 +83,9 @@ def _near(seen: Sample, new: Sample) -> Result | None:
     known, asked = _described(seen.x), _described(new.x)
     within = _closeness(known[:2000], known, itself=True)
     across = _closeness(asked, known, itself=False)
+    if new.x.ndim == 4:  # mirrored copies are copies, too
+        across = across.minimum(_closeness(_described(new.x.flip(3)), known, itself=False))
+        within = within.minimum(_closeness(_described(seen.x[:2000].flip(3)), known, itself=True))
     usual, share = float((within < CLOSE).double().mean()), float((across < CLOSE).double().mean())
     spread = (max(usual, 1 / len(within)) / len(across)) ** 0.5
     if share < COPIES or share - usual < SURE * spread or share < 2 * usual:

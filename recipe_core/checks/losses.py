@@ -60,6 +60,8 @@ def right_outputs_have_the_least_loss(subject: Subject):
     regression next to nothing."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    if not subject.pipeline.num_classes and not _is_error(subject):
+        return skipped("The loss is no distance between outputs and targets.")
     right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("evaluate returns no finite loss for these outputs.")
@@ -73,6 +75,16 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if right < NEXT_TO_NOTHING * wrong:
         return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
     return WRONG.failed(f"{said}.", **told)
+
+
+def _is_error(subject: Subject) -> bool:
+    """Whether the pipeline's loss is next to nothing where outputs are the targets: a likelihood's is not."""
+    like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
+    if like.numel() != y.numel():
+        return False
+    shift = float(subject.val.y.float().std())
+    right, off = (subject.pipeline.loss_fn(*_to(subject, ((y + by).reshape(like.shape), y))) for by in (0, shift))
+    return abs(float(right.mean())) < NEXT_TO_NOTHING * abs(float(off.mean())) or like.shape != y.shape
 
 
 def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list[Sample]) -> float:

@@ -80,7 +80,7 @@ def _shown(layer: Layer) -> str:
 def _is_affine(subject: Subject, x: torch.Tensor) -> bool:
     """Whether the outputs for the middle of two inputs are always the middle of their outputs."""
     model = stirred(subject)
-    if not outputs_of(subject, model, x).std():
+    if not outputs_of(subject, model, x).std(0).any():
         return False
     first, second = torch.randn_like(x), torch.randn_like(x)
     middle = (outputs_of(subject, model, first) + outputs_of(subject, model, second)) / 2
@@ -164,7 +164,7 @@ def _before(node: Any) -> list[Any]:
 def _leaves(node: Any) -> list[tuple[torch.Tensor, bool]]:
     """A leaf, and whether it is turned round on its way, as the weight of nn.Linear is."""
     flipped = False
-    while _kind(node) in ("T", "Transpose") and len(_before(node)) == 1:
+    while _kind(node) in ("T", "Transpose", "Permute") and len(_before(node)) == 1:
         flipped, (node,) = not flipped, _before(node)
     variable = getattr(node, "variable", None)
     if variable is not None:

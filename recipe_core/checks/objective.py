@@ -190,6 +190,7 @@ class Objective:
         assert self.labels is not None
         wide = self.like.ndim == 2 and self.like.shape[1] > 1
         truth = F.one_hot(self.labels, self.like.shape[1]).bool() if wide else self.labels.reshape(self.like.shape) > 0
+        assert self.labels is not None
         for rest in {low, 0.0, (low + high) / 2}:
             yield torch.where(truth, high, rest)
 
@@ -213,6 +214,7 @@ def outputs_are_what_the_loss_wants(subject: Subject):
 
 
 def _judged(asked: Objective, can: Reach) -> Result:
+    assert asked.labels is not None
     own, moved = asked.loss(asked.like), asked.loss(asked.like + 3)
     normalises = math.isclose(own, moved, rel_tol=1e-4, abs_tol=1e-5) and can.kind != "cut off"
     if can.kind in ("probabilities", "unit") and normalises:

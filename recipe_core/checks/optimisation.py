@@ -117,6 +117,8 @@ def training_moves_the_weights(subject: Subject):
     if not any(each.requires_grad for each in run.model.parameters()):
         return skipped("The model has no trainable parameters.")
     if run.touched and not any(group["lr"] for group in run.optimizer.param_groups):
+        if not subject.pipeline.scheduler_fn:
+            return NOTHING.failed("The learning rate is zero.")
         return NOTHING.unsure("The learning rate was zero in the steps that were watched; a longer run would tell.")
     if _clipped(subject):
         return CLIPPED.failed("At its present size the loss has no gradient; a thousandth of it has.")

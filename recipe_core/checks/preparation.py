@@ -21,6 +21,7 @@ PROBED = 250  # images of a split that a learner is to tell apart
 FEWEST = 100  # fewer could be told apart by chance
 APART = 0.95  # share of images; other shares of the classes, or another source, leave more in doubt
 BLUR = 3.0  # times less fine detail
+BLUR_SURE = 1.8  # the same where no augmentation changes it
 
 OTHERWISE = Cause(
     "validation-prepared-differently",
@@ -45,6 +46,8 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
 
 def _statistics(subject: Subject, both: Lessons) -> Result | None:
     """Differences of the pixels that are beyond what samples, or chance, make."""
+    if not subject.train.x.is_floating_point() and subject.train.x.ndim == 2:
+        return None  # texts have no pixels
     train, val = both.train.images, both.val.images
     random = changes_from_pass_to_pass(subject)
     mean, deviation = _moments(train)
@@ -71,12 +74,27 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
             table=table,
         )
     detail, val_detail = _detail(train), _detail(val)
-    if val_detail * BLUR < detail or (detail * BLUR < val_detail and not random):
+    blur = BLUR if random else BLUR_SURE
+    if val_detail * blur < detail or (detail * blur < val_detail and not random):
         return OTHERWISE.failed(
             f"Fine detail makes up {val_detail:.2%} of the variance of validation images and {detail:.2%} of that of "
             "training images: one of them is blurred or scaled up."
         )
+    colour, val_colour = _colour(train), _colour(val)
+    if val_colour * BLUR < colour or (colour * BLUR < val_colour and not random):
+        return OTHERWISE.failed(
+            f"Channels differ by {val_colour:.2%} of the variance in validation images and by {colour:.2%} in training "
+            "images: one of them is grey."
+        )
     return None
+
+
+def _colour(images: torch.Tensor) -> float:
+    """The share of the variance that is between the first two channels."""
+    if images.shape[1] != 3:
+        return 1.0
+    apart = (images[:, 0] - images[:, 1]).var() / images.var().clamp_min(1e-12)
+    return float(apart)
 
 
 def _declared(subject: Subject) -> Result | None:
@@ -105,6 +123,8 @@ def _told_apart(subject: Subject, both: Lessons) -> Result | None:
     """A learner that tells of nearly every image which split it is from: of splits made by chance it knows nothing."""
     if changes_from_pass_to_pass(subject):
         return None
+    if len(both.train.images.unique(dim=0)) < len(both.train.images) / 2:
+        return None  # the same few again and again are known by heart
     size = min(len(both.train.images), len(both.val.images), PROBED)
     if size < FEWEST:
         return None

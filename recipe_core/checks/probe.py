@@ -79,6 +79,7 @@ class Trial:
         inputs: the tensors that the model saw, in order.
         training: names of the layers that were called in train mode.
         evaluating: names of those that were called in eval mode.
+        batches: whether the model was in train mode -> which of the batches it saw so.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -86,6 +87,12 @@ class Trial:
     inputs: list[torch.Tensor] = field(default_factory=list)
     training: set[str] = field(default_factory=set)
     evaluating: set[str] = field(default_factory=set)
+    batches: dict[bool, set] = field(default_factory=lambda: {False: set(), True: set()})
+
+    @property
+    def only_training(self) -> bool:
+        """Whether there are batches that the model saw in train mode only, and others that it saw in eval mode."""
+        return bool(self.batches[False]) and bool(self.batches[True] - self.batches[False])
 
 
 def evaluate(
@@ -115,6 +122,8 @@ def evaluate(
         return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]])
 
     def look(module: nn.Module, inputs: Any) -> None:
+        if module is model and replay.given:
+            trial.batches[module.training].add(replay.given[-1])
         if module in names:
             (trial.training if module.training else trial.evaluating).add(names[module])
 

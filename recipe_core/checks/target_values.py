@@ -88,7 +88,12 @@ def _hinge(y: torch.Tensor) -> bool:
 
 
 def _one_value(subject: Subject) -> Result | None:
-    y = subject.train.y.float()
+    y, val = subject.train.y.float(), subject.val.y.float()
+    if not subject.pipeline.num_classes and min(len(y), len(val)) >= 20:
+        whole, there = (float((each == each.round()).float().mean()) for each in (y, val))
+        if max(whole, there) == 1 and min(whole, there) < 0.5:
+            name = "training" if whole == 1 else "validation"
+            return WRONG_TYPE.failed(f"All {name} targets are whole numbers and few of the others: were they cut off?")
     if subject.pipeline.num_classes or len(y) < 20 or float((y - y[:1]).abs().max()) > 0:
         return None
     return WRONG_TYPE.failed(

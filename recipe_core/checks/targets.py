@@ -13,6 +13,8 @@ def labels_of(targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:
     rows = targets.reshape(len(targets), -1)
     if rows.shape[1] == 1:
         flat = rows[:, 0]
+        if num_classes == 2 and bool((flat.abs() == 1).all()) and bool((flat < 0).any()):
+            return (flat > 0).long()  # as hinge losses have them
         return flat.round().long() if torch.equal(flat.float(), flat.float().round()) else None
     return rows.argmax(1) if rows.shape[1] == num_classes and _are_one_each(rows.float()) else None
 
