@@ -212,7 +212,7 @@ def _along_the_gradient(subject: Subject, batch) -> float:
         run = rehearse(subject, 1, batches=[batch], scheduled=False)
     product = far = steep = 0.0
     for name, each in run.model.named_parameters():
-        if name in gradients:
+        if name in gradients and gradients[name].shape == each.shape:
             change = (each.detach() - run.before[name]).double()
             product += float((change * gradients[name]).sum())
             far += float(change.square().sum())
