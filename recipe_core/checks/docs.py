@@ -1,18 +1,27 @@
 """docs/audit.md, written from the checks themselves: python -m recipe_core.checks.docs > docs/audit.md"""
 
 from recipe_core.checks.registry import FAMILIES, checks
+from recipe_core.checks.subject import MOST_SAMPLES
 
 INTRO = """# What the audit finds
 
 `python -m recipe_core audit my_training.py` runs these experiments on a pipeline. Each states first what a healthy
 pipeline does, then measures. What it finds has a cause, whose id is stable: scripts may rely on it, and `--waive CAUSE`
 accepts one that is there on purpose. Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
+
+What it does not catch: what shows only after many epochs (overfitting, a rate that is wrong by a factor of three); a
+leak between samples that are alike without being copies (the same patient twice), and mirrored copies where training
+itself holds both; labels of which a simple learner learns nothing even where they are right, as of a puzzle; up to a
+quarter of wrong labels, which hard data and many hands leave, too; values that were rounded before the loader, if two
+or three are left and nobody knows of more; a preparation that differs in what neither mean, spread, sharpness nor
+orientation shows; gates of a recurrence that are saturated; a patch pasted into a picture by the step (CutMix) with
+the wrong label; and whatever needs more than the budget or the {samples} samples of a split that are looked at.
 """
 
 
 def document() -> str:
     """Markdown: every cause of every family, with what it is, how it is found, how to fix it and its stage."""
-    parts = [INTRO]
+    parts = [INTRO.format(samples=f"{MOST_SAMPLES:,}")]
     for family in FAMILIES:
         parts += [f"\n## {family.capitalize()}\n", *_family(family)]
     return "\n".join(parts) + "\n"

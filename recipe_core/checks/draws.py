@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
@@ -18,6 +19,7 @@ from recipe_core.checks.targets import labels_of
 
 PASSES = 3
 MOST_INDICES = 200_000  # of a pass
+MOST_STREAMED = 20_000
 MOST_LABELS = 3000  # samples whose label is looked up
 LEFT_OUT = 0.03  # share of samples: more than the rest of a last batch usually is
 MOST_LEFT = 0.5  # share of samples: no split or fold gives away more of the training data
@@ -61,8 +63,8 @@ def samples_are_drawn_equally_often(subject: Subject) -> Iterator[Result]:
         found += _never(val, val_passes, "validation", train)
     found += [
         each
-        for name, sample in (("training", subject.train), ("validation", subject.val))
-        for each in _copies(name, sample)
+        for name, loader, sample in (("training", train, subject.train), ("validation", val, subject.val))
+        for each in _copies(name, _whole_pass(subject, loader, sample))
     ]
     yield from found or [passed("Each sample has its turn.")]
 
@@ -171,10 +173,16 @@ def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor 
     return None
 
 
+def _whole_pass(subject: Subject, loader: Any, sample: Sample) -> Sample:
+    """More of a stream that several workers give."""
+    by_workers = isinstance(getattr(loader, "dataset", None), IterableDataset) and loader.num_workers > 1
+    return subject.draw(loader, MOST_STREAMED) if by_workers and not sample.complete else sample
+
+
 def _copies(name: str, sample: Sample) -> list[Result]:
     """Samples that one pass gives several times each, as from workers that do not share the work."""
     if not sample.complete or len(sample) < 20:
-        return []
+        return []  # of an endless stream nothing is known
     counts = Counter(mark for x, _ in sample.batches for mark in marks(x))
     least, most = min(counts.values()), max(counts.values())
     if least < 2 or most != least or len(counts) < 10:

@@ -1,13 +1,18 @@
 """Does `evaluate` leave the model alone, in eval mode, on all the validation data and nothing else?"""
 
+import math
+
 import torch
 from torch import nn
 
+from recipe_core.checks.augmentation import IN_VALIDATION
 from recipe_core.checks.metrics import PART
+from recipe_core.checks.preparation import OTHERWISE, SCALE, SHIFT
 from recipe_core.checks.probe import evaluate, marks, trained
 from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Sample, Subject
 
 DEPEND_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
@@ -50,7 +55,7 @@ def evaluation_is_in_eval_mode(subject: Subject):
     model = subject.copy(subject.once(trained)).train()
     trial = evaluate(subject, model)
     # A pass in train mode that only renews the statistics of an averaged model is no evaluation.
-    wrong = trial.training - trial.evaluating
+    wrong = trial.training - (set() if trial.only_training else trial.evaluating)
     if not wrong:
         return passed("All layers are in eval mode.")
     layers = dict(model.named_modules())
@@ -192,3 +197,38 @@ def metrics_depend_on_the_model(subject: Subject):
 
 def _alike(first: dict[str, float], second: dict[str, float]) -> bool:
     return str(first) == str(second)  # NaN is like NaN here
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[IN_VALIDATION, OTHERWISE])
+def evaluation_prepares_inputs_as_training_does(subject: Subject):
+    """The model sees the same inputs whenever the same batches are evaluated, and of a training batch about the same
+    pixels in evaluate as in the train step."""
+    model = subject.model()
+    trials = [evaluate(subject, model, passes=[subject.val], seed=seed) for seed in (0, 1)]
+    first, again = (trial.inputs for trial in trials)
+    if len(first) != len(again) or not first or not all(trial.given for trial in trials):
+        return skipped("The model is not called the same way each time, or with other data than are given.")
+    changed = sum(one.shape != two.shape or not torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    if changed > len(first) / 2:
+        return IN_VALIDATION.failed(
+            f"In evaluate chance changes the inputs: {changed} of {len(first)} batches reach the model with others the "
+            "second time.",
+            changed=changed,
+        )
+    run = subject.once(rehearsal)
+    y = subject.val.y  # targets do not matter here, and those of training may have another form
+    given = Sample([(x, y[torch.arange(len(x)) % len(y)]) for x, _ in run.batches], False, 0.0)
+    seen = evaluate(subject, model, passes=[given]).inputs
+    stepped = [call.x for call in run.forwards if isinstance(call.x, torch.Tensor) and call.x.is_floating_point()]
+    if not seen or not stepped or any(each.shape[1:] != seen[0].shape[1:] for each in (*seen, *stepped)):
+        return skipped("Inputs of training and evaluation cannot be compared.")
+    one, other = (torch.cat([each.detach().cpu().float() for each in part]) for part in (stepped, seen))
+    mean, deviation = float(one.mean()), float(one.std())
+    shift, scale = float(other.mean()) - mean, float(other.std()) / max(deviation, 1e-9)
+    if not (math.isfinite(shift) and math.isfinite(scale) and deviation):
+        return skipped("Inputs are not finite, or all the same.")
+    told = f"Training batches reach the model with mean {mean:.3g} and deviation {deviation:.3g} in the train step, "
+    told += f"with {float(other.mean()):.3g} and {float(other.std()):.3g} in evaluate"
+    if abs(shift) > SHIFT * deviation or not 1 / SCALE < scale < SCALE:
+        return OTHERWISE.failed(f"{told}.")
+    return passed(f"{told}.")

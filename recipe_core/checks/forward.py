@@ -11,6 +11,9 @@ from recipe_core.training.checkpoint import seed_everything
 
 MOST = 16  # samples of a batch
 ROUNDING = 1e-4  # of the outputs' spread
+PARTS = 16  # of a text that are changed one after the other
+FADED = 1e-4  # of the largest influence
+AXES = {2: ("columns",), 3: ("places", "columns"), 4: ("channels", "rows", "columns")}
 IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over is less, even of 8 x 8 pixels
 
 MIXED = Cause(
@@ -37,11 +40,11 @@ PARTLY = Cause(
     "Look for a slice, an index or a stride in forward that leaves out pixels or channels.",
     0.5,
 )
-AFFINE = Cause(
-    "nonlinearity-missing",
-    "Layers follow each other without a non-linearity between them: together they can do no more than one.",
-    "Put an activation between them.",
-    0.6,
+FUTURE = Cause(
+    "future-leaks",
+    "The model is to tell what comes next and sees it: in use, where nothing comes next, it knows nothing.",
+    "Mask attention causally, and pad convolutions on the left only.",
+    0.9,
 )
 
 
@@ -51,12 +54,12 @@ def batch_of(subject: Subject) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _outputs(subject: Subject, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def outputs_of(subject: Subject, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     seed_everything(0)
     return subject.outputs(model, x.clone()).detach().float()
 
 
-def _spread(outputs: torch.Tensor) -> float:
+def spread(outputs: torch.Tensor) -> float:
     """Their standard deviation over the batch, at least that of rounding."""
     return max(float(outputs.std(0).mean()), 1e-4 * float(outputs.abs().max()), 1e-12)
 
@@ -91,23 +94,36 @@ def _without_batch_statistics(model: nn.Module) -> nn.Module:
 def images_do_not_see_each_other(subject: Subject):
     """In evaluation mode the outputs for an image stay as they are when all other images of the batch change."""
     x = batch_of(subject)
-    if len(x) < 4 or not x.is_floating_point():
+    if len(x) < 4:
         return skipped("The batches are too small.")
     found = []
     for model in (subject.once(settled), stirred(subject)):
         half = len(x) // 2
-        other = torch.cat([x[:half], x[half:].flip(0) * 0.5 + torch.randn_like(x[half:])])
-        plain, changed = _outputs(subject, model, x), _outputs(subject, model, other)
+        plain, new = outputs_of(subject, model, x), another(x)
         if len(plain) != len(x):
             return skipped("The outputs are not one row per image.")
-        found.append(float((plain[:half] - changed[:half]).abs().max()) / _spread(plain))
+        # Either half may be the one that is seen: a recurrence over the batch sees what came before.
+        for kept in (torch.arange(len(x)) < half, torch.arange(len(x)) >= half):
+            mixed = x.clone()
+            mixed[~kept] = new[~kept]
+            found.append(float((plain[kept] - outputs_of(subject, model, mixed)[kept]).abs().max()) / spread(plain))
     if max(found) > ROUNDING * 10:
         return MIXED.failed(
-            f"Other images in the second half of a batch change the outputs of the first half, by {max(found):.2g} of "
-            "their spread.",
+            f"Other images in one half of a batch change the outputs of the other half, by {max(found):.2g} of their "
+            "spread.",
             change=max(found),
         )
     return passed("They stay as they are.")
+
+
+def another(x: torch.Tensor) -> torch.Tensor:
+    """Inputs of the same kind and quite different values."""
+    if x.is_floating_point() and x.ndim > 2:
+        return x.flip(0) * 0.5 + torch.randn_like(x)
+    if x.is_floating_point():  # rows of a table: each number from another row, as some may be codes
+        return torch.stack([column[torch.randperm(len(column), device=x.device)] for column in x.unbind(1)], 1)
+    known = x[x != 0] if bool((x != 0).any()) else x.flatten()  # zero is mostly what fills up
+    return known[torch.randint(len(known), x.shape, device=x.device)]
 
 
 @check(family="model", stage=2, cost=0.3, causes=[RANDOM])
@@ -116,7 +132,7 @@ def evaluation_is_not_random(subject: Subject):
     model, x = subject.once(settled), batch_of(subject)
     with torch.no_grad():
         first, second = (subject.outputs(model, x.clone()).float() for _ in range(2))
-    change = float((first - second).abs().max()) / _spread(first)
+    change = float((first - second).abs().max()) / spread(first)
     if change > ROUNDING * 10:
         return RANDOM.failed(f"The same images give outputs {change:.2g} of their spread apart.", change=change)
     return passed("It does.")
@@ -124,41 +140,74 @@ def evaluation_is_not_random(subject: Subject):
 
 @check(family="model", stage=2, cost=0.5, causes=[DEAF, PARTLY])
 def outputs_follow_the_input(subject: Subject):
-    """Every channel and nearly every pixel of the input has an influence on the outputs."""
+    """Every channel and nearly every pixel, column or place of the input has an influence on the outputs."""
     x = batch_of(subject)
-    if not x.is_floating_point() or x.ndim != 4:
-        return skipped("The inputs are no images of floating-point numbers.")
+    if x.ndim < 2 or len(x) < 2:
+        return skipped("The inputs have one number each.")
     model = stirred(subject)
-    noise = torch.randn_like(x)
-    outputs = _outputs(subject, model, x)
+    first, second = another(x), another(another(x))
+    outputs = outputs_of(subject, model, x)
     if not outputs.isfinite().all() or not outputs.any():
         return skipped("The outputs are not finite, or all zero.")
-    if torch.equal(_outputs(subject, model, noise), _outputs(subject, model, noise * 0.3 + 1)):
-        return DEAF.failed("Quite different noise gives exactly the same outputs.")
-    asked = (noise + 0.1).requires_grad_()
-    outputs = subject.outputs(model, asked).float()
-    if not outputs.requires_grad:
+    if torch.equal(first, second):
+        return skipped("All inputs are the same.")
+    if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
+        return DEAF.failed("Quite different inputs give exactly the same outputs.")
+    influence = _influence(subject, model, first)
+    if influence is None:
         return skipped("No gradient reaches the input.")
-    (gradient,) = torch.autograd.grad(outputs.square().sum() + outputs.sum(), asked, allow_unused=True)
-    if gradient is None:
-        return skipped("No gradient reaches the input.")
-    used = gradient.abs().sum(0) > 0
-    used = used | _matters(subject, model, noise, ~used)
-    channels, pixels = used.flatten(1).any(1), used.any(0)
-    lost = [number for number, each in enumerate(channels.tolist()) if not each]
-    if lost and not _are_copies(x):
-        told = f"channel {lost[0]} has" if len(lost) == 1 else f"{len(lost)} of {len(channels)} channels have"
-        return PARTLY.failed(f"The inputs' {told} no influence on the outputs.", channels=lost)
-    share = max(_longest(~pixels.any(side)) / pixels.shape[1 - side] for side in (0, 1))
-    if share > IGNORED:
-        return PARTLY.failed(f"{share:.0%} of each image, side by side, have no influence on the outputs.", share=share)
+    for axis, name in enumerate(AXES.get(x.ndim, ())):
+        per_slice = influence.movedim(axis, 0).reshape(influence.shape[axis], -1).sum(1)
+        lost = [number for number, each in enumerate(per_slice.tolist()) if not each]
+        if name == "channels" and lost and not _are_copies(x):
+            told = f"channel {lost[0]} has" if len(lost) == 1 else f"{len(lost)} of {len(per_slice)} channels have"
+            return PARTLY.failed(f"The inputs' {told} no influence on the outputs.", channels=lost)
+        share = len(lost) / len(per_slice) if x.ndim == 2 else _longest(per_slice == 0) / len(per_slice)
+        if name != "channels" and share > IGNORED and not _fades(per_slice):
+            side = "" if x.ndim == 2 else ", side by side,"
+            return PARTLY.failed(
+                f"{share:.0%} of the inputs' {name}{side} have no influence on the outputs.", share=share
+            )
     return passed("All channels and regions have an influence.")
 
 
-def _matters(subject: Subject, model: nn.Module, x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Those pixels again, if outputs change with them after all: a maximum has a gradient at one place only."""
-    changed = torch.where(where, x * 10 + 3 * torch.randn_like(x), x)
-    return where & (not torch.equal(_outputs(subject, model, x), _outputs(subject, model, changed)))
+def _influence(subject: Subject, model: nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+    """How much the outputs change with each number of an input."""
+    if not x.is_floating_point():
+        return _influence_of_tokens(subject, model, x)
+    asked = (x + 0.1 if x.ndim > 2 else x.clone()).requires_grad_()
+    outputs = subject.outputs(model, asked).float()
+    if not outputs.requires_grad:
+        return None
+    (gradient,) = torch.autograd.grad(outputs.square().sum() + outputs.sum(), asked, allow_unused=True)
+    if gradient is None:
+        return None
+    found = gradient.abs().sum(0)
+    # Once more, if outputs change with the others after all: a maximum has a gradient at one place only.
+    if found.all():
+        return found
+    moved = x * 10 + 3 * torch.randn_like(x) if x.ndim > 2 else another(x)
+    changed = torch.where(found == 0, moved, x)
+    same = torch.equal(outputs_of(subject, model, x), outputs_of(subject, model, changed))
+    constant = (x == x[:1]).all(0) if x.ndim == 2 else torch.zeros_like(found, dtype=torch.bool)
+    return found if same and not constant.any() else found + 1.0
+
+
+def _influence_of_tokens(subject: Subject, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """By changing a part of the places after the other."""
+    found = torch.zeros(x.shape[1:], device=x.device)
+    plain = outputs_of(subject, model, x)
+    for part in torch.arange(x.shape[1]).tensor_split(min(PARTS, x.shape[1])):
+        changed = x.clone()
+        changed[:, part] = another(x)[:, part]
+        found[part] = (outputs_of(subject, model, changed) - plain).abs().sum()
+    return found
+
+
+def _fades(per_slice: torch.Tensor) -> bool:
+    """Whether influence becomes less and less before it ends, as in a long recurrence, and is not cut off."""
+    used = per_slice[per_slice > 0]
+    return len(used) == 0 or float(used.min()) < FADED * float(used.max())
 
 
 def _longest(lost: torch.Tensor) -> int:
@@ -175,65 +224,21 @@ def _are_copies(x: torch.Tensor) -> bool:
     return bool((x - x[:, :1]).abs().max() < 1e-6)
 
 
-@check(family="model", stage=2, cost=0.5, causes=[AFFINE])
-def layers_are_not_merely_linear(subject: Subject):
-    """No two linear layers follow each other directly (but for a bottleneck), and a deep model is not affine."""
-    model, x = subject.once(settled), batch_of(subject)
-    trace = _Trace(model)
-    seed_everything(0)
-    with torch.no_grad():
-        subject.outputs(model, x)
-    trace.close()
-    pairs = [(one, two) for one, two in trace.pairs if one.out_features >= min(one.in_features, two.out_features)]
-    weighty = [layer for layer in trace.called if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
-    if (pairs or len(set(weighty)) > 2) and x.is_floating_point() and _is_affine(subject, x):
-        return AFFINE.failed(f"{len(set(weighty))} layers together are an affine function of the input.")
-    told = [
-        f"A linear layer of {one.in_features} inputs and {one.out_features} outputs ({trace.names[one]}) is followed "
-        f"directly by one of {two.out_features} outputs ({trace.names[two]})."
-        for one, two in pairs
-    ]
-    for (_, second), sentence in zip(pairs, told, strict=True):
-        if second is not weighty[-1]:
-            return AFFINE.failed(sentence)
-    if told:
-        return AFFINE.unsure(f"{told[0]} Is the first meant as an embedding?", harm=0.2)
-    return passed("No two linear layers follow each other, and the model is not affine.")
-
-
-def _is_affine(subject: Subject, x: torch.Tensor) -> bool:
-    """Whether the outputs for the middle of two inputs are always the middle of their outputs."""
-    model = stirred(subject)
-    if not _outputs(subject, model, x).std():
-        return False
-    first, second = torch.randn_like(x), torch.randn_like(x)
-    middle = (_outputs(subject, model, first) + _outputs(subject, model, second)) / 2
-    bend = (_outputs(subject, model, (first + second) / 2) - middle).abs().max()
-    return float(bend) < ROUNDING * 10 * _spread(middle)
-
-
-class _Trace:
-    """Which linear layers got the very output of another one."""
-
-    def __init__(self, model: nn.Module):
-        self.names = {layer: name for name, layer in model.named_modules()}
-        self.called: list[nn.Module] = []
-        self.pairs: list[tuple[nn.Linear, nn.Linear]] = []
-        self._given: list[tuple[torch.Tensor, nn.Module]] = []  # holds the tensors, so that memory stays theirs
-        leaves = [layer for layer in model.modules() if not list(layer.children())]
-        self._handles = [layer.register_forward_hook(self._look) for layer in leaves]
-
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _look(self, layer: nn.Module, inputs, outputs) -> None:
-        self.called.append(layer)
-        if not isinstance(layer, nn.Linear):
-            # What a layer that changes nothing in evaluation (dropout, identity) hands on keeps its origin.
-            return
-        x = inputs[0]
-        for tensor, origin in self._given:
-            if tensor.data_ptr() == x.data_ptr() and tensor.numel() == x.numel() and isinstance(origin, nn.Linear):
-                self.pairs.append((origin, layer))
-        self._given.append((outputs, layer))
+@check(family="model", stage=2, cost=0.3, causes=[FUTURE])
+def the_future_is_not_seen(subject: Subject):
+    """Where each place is to tell the next one, outputs stay as they are when later places change."""
+    x, y = subject.train.batches[0][0][:MOST].to(subject.device), subject.train.batches[0][1][:MOST].to(subject.device)
+    if x.ndim < 2 or x.shape != y.shape or x.shape[1] < 3 or not torch.equal(x[:, 1:].float(), y[:, :-1].float()):
+        return skipped("The targets are not the inputs one place on.")
+    model = subject.once(settled)
+    plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
+    if plain.shape[:2] != x.shape[:2]:
+        return skipped("The outputs are not one row per place.")
+    changed = torch.cat([x[:, :middle], another(x)[:, middle:]], 1)
+    change = float((outputs_of(subject, model, changed)[:, :middle] - plain[:, :middle]).abs().max()) / spread(plain)
+    if change > ROUNDING * 10:
+        return FUTURE.failed(
+            f"Other inputs from place {middle} on change the outputs before it by {change:.2g} of their spread.",
+            change=change,
+        )
+    return passed("They stay as they are.")

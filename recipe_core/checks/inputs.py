@@ -99,7 +99,7 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
     share = given[0] / usual[0] if given and given[0] < WEAK * usual[0] else given[-1] / usual[-1] if given else 0.0
     told["signal"] = share
     said = f"Inputs of mean {told['mean']:.3g} and deviation {told['deviation']:.3g} give {share:.3g} times the signal"
-    if WEAK < share < STRONG:
+    if WEAK < share < STRONG or _scaled_by_the_model(subject, x):
         return passed(f"{said} that standardised ones give.", **told)
     return NOT_SCALED.failed(f"{said} in the network that standardised ones give.", **told)
 
@@ -124,6 +124,24 @@ def _signal(subject: Subject, x: torch.Tensor) -> list[float]:
             after.callback(hook.remove)
         subject.outputs(model, x)
     return varied
+
+
+def _scaled_by_the_model(subject: Subject, x: torch.Tensor) -> bool:
+    """Whether the model or `forward` scales its inputs before the first layer with weights."""
+    got: list[torch.Tensor] = []
+
+    def look(layer: nn.Module, inputs: tuple) -> None:
+        got.extend(each.detach().float() for each in inputs[:1] if isinstance(each, torch.Tensor))
+
+    model = subject.model().eval()
+    hooks = [each.register_forward_pre_hook(look) for each in model.modules() if _has_weights(each)]
+    with torch.no_grad(), contextlib.ExitStack() as after:
+        for hook in hooks:
+            after.callback(hook.remove)
+        subject.outputs(model, x)
+    if not got or (got[0].shape == x.shape and torch.equal(got[0].cpu(), x.float())):
+        return False
+    return 0.1 < float(got[0].std()) < 10 and abs(float(got[0].mean())) < 3 * float(got[0].std())
 
 
 def _has_weights(layer: nn.Module) -> bool:

@@ -46,12 +46,44 @@ def all_layers_are_registered(subject: Subject):
     known = {id(each) for each in model.parameters()}
     known |= {id(each) for group in optimizer.param_groups for each in group["params"]}
     strangers = [each for each in _leaves(outputs) if id(each) not in known]
+    loose = _loose_tensors(subject, model)
+    if loose:
+        return UNREGISTERED.failed(
+            f"{_named(loose)} random weights in plain tensors, which are neither parameters nor buffers."
+        )
     if strangers:
         shapes = ", ".join(str(tuple(each.shape)) for each in strangers[:4])
         return UNREGISTERED.failed(
             f"{len(strangers)} trainable tensors take part in the outputs and are no parameters: shapes {shapes}."
         )
     return passed("All are.")
+
+
+def _loose_tensors(subject: Subject, model: nn.Module) -> list[str]:
+    """Plain tensors of two dimensions and more that start at random and that outputs follow."""
+    torch.manual_seed(12345)
+    other = dict(subject.pipeline.model_fn().named_modules())
+    found, x = [], subject.train.batches[0][0][:16]
+    for path, layer in model.named_modules():
+        for name, value in list(vars(layer).items()):
+            twin = vars(other[path]).get(name) if path in other else None
+            if (
+                not (isinstance(twin, torch.Tensor) and _is_weight(value) and _is_weight(twin))
+                or value.shape != twin.shape
+                or torch.equal(value, twin)
+            ):
+                continue
+            changed = subject.copy(model).eval()
+            setattr(changed.get_submodule(path), name, value + torch.randn_like(value))
+            with torch.no_grad():
+                plain, moved = (subject.outputs(each.eval(), x) for each in (subject.copy(model), changed))
+            if not torch.equal(plain, moved):
+                found.append(f"{path}.{name}".lstrip("."))
+    return found
+
+
+def _is_weight(value) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 1 and value.is_floating_point() and value.is_leaf
 
 
 def _leaves(outputs: torch.Tensor) -> list[torch.Tensor]:
@@ -105,7 +137,9 @@ def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], fr
 
 def _is_weighty(model: nn.Module, name: str) -> bool:
     """Has weights of two or more dimensions: norms are often frozen on their own."""
-    return any(each.ndim > 1 for each in model.get_submodule(name).parameters(recurse=False))
+    named = dict(model.named_parameters())
+    own = [named[name]] if name in named else model.get_submodule(name).parameters(recurse=False)
+    return any(each.ndim > 1 for each in own)
 
 
 def _layers(model: nn.Module) -> dict[str, list[str]]:
@@ -113,8 +147,10 @@ def _layers(model: nn.Module) -> dict[str, list[str]]:
     found = {}
     for name, layer in model.named_modules():
         own = [f"{name}.{each}" if name else each for each, _ in layer.named_parameters(recurse=False)]
-        if own and name:
+        if name and own:
             found[name] = own
+        elif own:
+            found |= {each: [each] for each in own}
     return found
 
 
@@ -170,14 +206,14 @@ def units_differ_from_each_other(subject: Subject):
     if not any(run.moved.values()):
         return skipped("No weight moves.")
     same, layers = [], 0
-    for name, layer in run.model.named_modules():
-        weight = getattr(layer, "weight", None)
-        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd) or not isinstance(weight, nn.Parameter):
+    for name, weight in run.model.named_parameters():
+        layer = run.model.get_submodule(name.rpartition(".")[0])
+        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase) or weight.ndim < 2:
             continue
-        if len(weight) < 2 or not weight.requires_grad or f"{name}.weight" not in run.before:
+        if len(weight) < 2 or not weight.requires_grad or name not in run.before:
             continue
         layers += 1
-        before, after = run.before[f"{name}.weight"], weight.detach()
+        before, after = run.before[name], weight.detach()
         # To start at zero is usual for layers whose units then part; to start as copies of something else is not.
         if _rows_are_equal(before) and (_rows_are_equal(after) or bool(before.any())):
             same.append(name)

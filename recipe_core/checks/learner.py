@@ -14,22 +14,40 @@ import torch
 from torch.nn import functional as F
 
 MOST_SIDE = 32  # px; larger images are averaged down
+MOST_PLACES = 256  # of a series
+MOST_COLUMNS = 6  # of one
+WORDS = 256  # that are told apart
 FILTERS = 64
 CHUNK = 64  # images: what the filters give for so many fits into a cache
 DECAYS = (1e-3, 1e-2, 1e-1, 1.0)  # of the ridge; the one that predicts held-out samples best is taken
 
 
 def as_images(x: torch.Tensor) -> torch.Tensor:
-    """float32 (n, channels, height, width) of what a network is fed; rows of numbers become (n, numbers, 1, 1)."""
+    """float32 (n, channels, height, width) of what a network is fed.
+
+    Rows of numbers become (n, numbers, 1, 1), rows of whole numbers, as of a text, with how often each occurs beside
+    them; series become (n, columns, places, 1).
+    """
+    if not x.is_floating_point() and x.ndim == 2:
+        return torch.cat([x.float(), _counts(x)], 1)[:, :, None, None]
     x = x.float()
     if x.ndim == 4 and x.shape[1] > 4 >= x.shape[3]:
         x = x.permute(0, 3, 1, 2)
+    elif x.ndim == 3 and min(x.shape[1:]) < MOST_COLUMNS < max(x.shape[1:]):
+        x = (x if x.shape[1] < x.shape[2] else x.transpose(1, 2))[..., None]
     elif x.ndim == 3:
         x = x[:, None]
     elif x.ndim != 4:
         x = x.reshape(len(x), -1, 1, 1)
-    sides = min(x.shape[2], MOST_SIDE), min(x.shape[3], MOST_SIDE)
+    most = MOST_SIDE if x.shape[3] > 1 else MOST_PLACES
+    sides = min(x.shape[2], most), min(x.shape[3], most)
     return x if sides == x.shape[2:] else F.adaptive_avg_pool2d(x, sides)
+
+
+def _counts(x: torch.Tensor) -> torch.Tensor:
+    """(n, WORDS) how often each word is in a row; zero, which mostly fills up, counts as any other."""
+    counts = torch.zeros(len(x), WORDS)
+    return counts.scatter_add_(1, x.long() % WORDS, torch.ones(x.shape)).sqrt()
 
 
 class Features:
@@ -38,12 +56,12 @@ class Features:
     def __init__(self, images: torch.Tensor):
         channels, height, width = images.shape[1:]
         self._mean = images.mean((0, 2, 3), keepdim=True)
-        self._std = images.std((0, 2, 3), keepdim=True).clamp_min(1e-8)
-        self._patch = 5 if min(height, width) >= 16 else 3 if min(height, width) >= 6 else 0
-        if self._patch:
+        self._std = _where_any(images.std((0, 2, 3), keepdim=True))
+        self._patch = tuple(5 if side >= 16 else 3 if side >= 6 else 1 for side in (height, width))
+        if self._patch != (1, 1):
             self._filters, self._bias = self._made_filters((images - self._mean) / self._std)
         raw = self._raw(images)
-        self._centre, self._scale = raw.mean(0), raw.std(0).clamp_min(1e-6)
+        self._centre, self._scale = raw.mean(0), _where_any(raw.std(0))
         pixels = min(8, height) * min(8, width) * channels
         # Pixels and patches weigh the same, however many numbers each has.
         self._scale[:pixels] *= pixels**0.5
@@ -56,30 +74,36 @@ class Features:
         images = (images - self._mean) / self._std
         height, width = images.shape[2:]
         parts = [F.adaptive_avg_pool2d(images, (min(8, height), min(8, width))).flatten(1)]
-        if self._patch:
+        if self._patch != (1, 1):
             parts.append(torch.cat([self._responses(each) for each in images.split(CHUNK)]))
         return torch.cat(parts, 1)
 
     def _responses(self, images: torch.Tensor) -> torch.Tensor:
         """How much of each filter, and of its opposite, there is in each ninth of the picture."""
         found = F.conv2d(images, self._filters, -self._bias, stride=1 if images.shape[3] < 24 else 2)
-        mean = F.adaptive_avg_pool2d(found, 3).flatten(1)
-        positive = F.adaptive_avg_pool2d(found.relu_(), 3).flatten(1)
+        ninths = min(3, found.shape[2]), min(3, found.shape[3])
+        mean = F.adaptive_avg_pool2d(found, ninths).flatten(1)
+        positive = F.adaptive_avg_pool2d(found.relu_(), ninths).flatten(1)
         return torch.cat([positive, positive - mean], 1)
 
     def _made_filters(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Random patches, whitened; the bias takes the mean patch away."""
-        size, channels = self._patch, images.shape[1]
+        size, numbers = self._patch, images.shape[1] * self._patch[0] * self._patch[1]
         chance = torch.Generator().manual_seed(0)
         rows = torch.randperm(len(images), generator=chance)[:300]
-        patches = F.unfold(images[rows], size).transpose(1, 2).reshape(-1, channels * size * size)
+        patches = F.unfold(images[rows], size).transpose(1, 2).reshape(-1, numbers)
         patches = patches[torch.randperm(len(patches), generator=chance)[:5000]]
         mean = patches.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T).reshape(len(mean), len(mean)))
         whiten = vectors @ torch.diag((values.clamp_min(0) + 0.1).rsqrt()) @ vectors.T
         chosen = (patches[:FILTERS] - mean) @ whiten
         filters = F.normalize(chosen, dim=1) @ whiten
-        return filters.reshape(-1, channels, size, size), filters @ mean
+        return filters.reshape(-1, images.shape[1], *size), filters @ mean
+
+
+def _where_any(deviation: torch.Tensor) -> torch.Tensor:
+    """What is the same in all images says nothing, and is left as it is."""
+    return torch.where(deviation < 1e-6, 1.0, deviation)
 
 
 class Learner:

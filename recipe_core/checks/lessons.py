@@ -105,6 +105,7 @@ def lesson(sample: Sample, classes: int) -> Lesson:
     rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
     images, labels = as_images(sample.x[rows]), labels_of(sample.y[rows], classes)
     if labels is not None:
+        images, labels = images[labels >= 0], labels[labels >= 0]  # what a loss leaves out has no class
         return Lesson(images, labels, F.one_hot(labels, max(classes, int(labels.max()) + 1)).float())
     targets = sample.y[rows].reshape(len(rows), -1).float()
     return Lesson(images, None, (targets - targets.mean(0)) / targets.std(0).clamp_min(1e-9))

@@ -12,7 +12,7 @@ from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import answers, as_outputs, labels_of
+from recipe_core.checks.targets import SURE, answers, as_outputs, labels_of
 
 ROUNDING = 2e-3  # relative
 NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
@@ -40,7 +40,7 @@ def evaluation_repeats_itself(subject: Subject):
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
     model = subject.model()
-    first, _, again = (evaluate(subject, model, _varied(subject, seed), [subject.val]).metrics for seed in (0, 1, 0))
+    first, _, again = (evaluate(subject, model, varied(subject, seed), [subject.val]).metrics for seed in (0, 1, 0))
     other = {name for name in first if not _near(again.get(name, math.nan), first[name])}
     other = {name for name in other if not (math.isnan(first[name]) and math.isnan(again.get(name, math.nan)))}
     if other:
@@ -60,6 +60,8 @@ def right_outputs_have_the_least_loss(subject: Subject):
     regression next to nothing."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    if not subject.pipeline.num_classes and not _is_error(subject):
+        return skipped("The loss is no distance between outputs and targets.")
     right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("evaluate returns no finite loss for these outputs.")
@@ -75,6 +77,16 @@ def right_outputs_have_the_least_loss(subject: Subject):
     return WRONG.failed(f"{said}.", **told)
 
 
+def _is_error(subject: Subject) -> bool:
+    """Whether the pipeline's loss is next to nothing where outputs are the targets: a likelihood's is not."""
+    like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
+    if like.numel() != y.numel():
+        return False
+    shift = float(subject.val.y.float().std())
+    right, off = (subject.pipeline.loss_fn(*_to(subject, ((y + by).reshape(like.shape), y))) for by in (0, shift))
+    return abs(float(right.mean())) < NEXT_TO_NOTHING * abs(float(off.mean())) or like.shape != y.shape
+
+
 def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list[Sample]) -> float:
     trial = evaluate(subject, subject.model(), said, passes)
     return trial.metrics.get("loss", math.nan) if trial.given else math.nan
@@ -88,6 +100,8 @@ def _said(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
         labels = labels_of(sample.y, subject.pipeline.num_classes)
         if labels is not None:
             return answers((labels + by) % subject.pipeline.num_classes, like)
+        if subject.pipeline.num_classes and like.ndim == 3:  # a class for each place
+            return F.one_hot((sample.y.long() + by) % like.shape[-1], like.shape[-1]) * SURE
         y = sample.y.float()
         return (y + by * float(subject.val.y.float().std())).reshape(len(y), *like.shape[1:])
 
@@ -100,7 +114,7 @@ def loss_of_known_outputs_is_right(subject: Subject):
     outputs that differ from batch to batch."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    trial = evaluate(subject, subject.model(), _varied(subject))
+    trial = evaluate(subject, subject.model(), varied(subject))
     if not trial.given:
         return skipped("evaluate takes its data from elsewhere than the loader that it is given.")
     loss = trial.metrics.get("loss", math.nan)
@@ -137,7 +151,7 @@ class _Known:
         self.batches = batches
 
 
-def _varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
+def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
     """Random outputs, twice as far from zero in the last batch as in the first."""
 
     def answer(sample: Sample) -> torch.Tensor:
@@ -160,7 +174,7 @@ def _one_output(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _losses(subject: Subject) -> Iterator[_Known]:
     """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
-    outputs, sample = _varied(subject)(subject.val), subject.val
+    outputs, sample = varied(subject)(subject.val), subject.val
     labels = labels_of(sample.y, subject.pipeline.num_classes)
     for loss in (subject.pipeline.loss_fn, *LOSSES):
         for targets in [sample.y, *([] if labels is None or labels.shape == sample.y.shape else [labels])]:
@@ -172,14 +186,14 @@ def _losses(subject: Subject) -> Iterator[_Known]:
 
 def _loss_of_all_twice(subject: Subject) -> float:
     """The loss where the loader gives all batches a second time: a mean stays what it is."""
-    outputs, sample = _varied(subject)(subject.val), subject.val
+    outputs, sample = varied(subject)(subject.val), subject.val
     doubled = Sample(sample.batches * 2, False, 0.0)
     return _loss(subject, lambda given: outputs.repeat(2, *[1] * (outputs.ndim - 1)), [doubled])
 
 
 def _twice_softmax(subject: Subject) -> float:
     """The cross-entropy of outputs to which softmax was applied before."""
-    outputs, labels = _varied(subject)(subject.val), labels_of(subject.val.y, subject.pipeline.num_classes)
+    outputs, labels = varied(subject)(subject.val), labels_of(subject.val.y, subject.pipeline.num_classes)
     if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:
         return math.nan
     return float(F.cross_entropy(outputs.softmax(1), labels))

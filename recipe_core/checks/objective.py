@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.optimisation import CLIPPED, UPHILL
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.rehearsal import rehearse
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, as_outputs, labels_of
 
@@ -18,6 +19,7 @@ TRIALS = 8  # weights drawn at random, to see which outputs a model can give at 
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
 FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
 ODD = 2.5  # times it: worth a look
+TOO_VARIED = 30.0  # times the deviation of the targets; targets in another unit than usual stay below
 WRONG_BY = 10.0  # logits, or three standard deviations of a target
 
 PROBABILITIES = Cause(
@@ -82,11 +84,30 @@ def reach(subject: Subject) -> Reach:
                 each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1))
             scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if x.is_floating_point() else x
             found.append(subject.outputs(model, scaled).detach().float().cpu())
-    outputs = torch.cat(found)
-    outputs = outputs[outputs.reshape(len(outputs), -1).isfinite().all(1)]
-    if not len(outputs):
-        return Reach("free", -math.inf, math.inf, found[0])
-    return Reach(_kind(outputs), float(outputs.min()), float(outputs.max()), outputs)
+    return _reach(torch.cat(found))
+
+
+def reach_in_steps(subject: Subject) -> Reach | None:
+    """The same of what the train step gives to the loss function; None where that is not seen."""
+    found = []
+    for trial in range(TRIALS // 2):
+        model = subject.model().train()
+        with torch.no_grad():
+            for each in model.parameters():
+                each.add_(torch.randn_like(each) * torch.nan_to_num(each.std()).clamp(min=0.1) * 2.0**trial)
+        calls = rehearse(subject, 1, model=model, scheduled=False).calls
+        found += [call.outputs.float().cpu() for call in calls if isinstance(call.outputs, torch.Tensor)]
+    if not found or any(each.shape[1:] != found[0].shape[1:] for each in found):
+        return None
+    return _reach(torch.cat(found))
+
+
+def _reach(outputs: torch.Tensor) -> Reach:
+    outputs = outputs.flatten(0, 1) if outputs.ndim == 3 else outputs
+    finite = outputs[outputs.reshape(len(outputs), -1).isfinite().all(1)]
+    if not len(finite):
+        return Reach("free", -math.inf, math.inf, outputs)
+    return Reach(_kind(finite), float(finite.min()), float(finite.max()), finite)
 
 
 def _kind(outputs: torch.Tensor) -> str:
@@ -111,8 +132,8 @@ class Objective:
     """The loss function of a pipeline, to be asked about outputs for its training samples.
 
     Attributes:
-        labels: int64 (n,) or None for regression.
-        like: outputs of the fresh model for these samples.
+        labels: int64 (n,) or None for regression; of a text with a class for each place, (n * places,).
+        like: outputs of the fresh model for these samples; rows of classes where there are labels.
     """
 
     def __init__(self, subject: Subject):
@@ -120,9 +141,12 @@ class Objective:
         x, self.targets = subject.train.x[:MOST], subject.train.y[:MOST]
         with torch.no_grad():
             self.like = subject.outputs(subject.model().eval(), x).detach().float().cpu()
-        labels = labels_of(self.targets, subject.pipeline.num_classes)
+        self._shape = self.like.shape
+        classes, labels = subject.pipeline.num_classes, labels_of(self.targets, subject.pipeline.num_classes)
+        if self.like.ndim == 3 and labels is None and self.targets.shape == self.like.shape[:2]:
+            labels, self.like = self.targets.flatten().long(), self.like.flatten(0, 1)
         columns = self.like.shape[1] if self.like.ndim == 2 else 1 if self.like.ndim == 1 else 0
-        fits = labels is not None and columns in (1, subject.pipeline.num_classes)
+        fits = labels is not None and columns in (1, classes)
         self.labels = (
             labels if fits and labels is not None and 0 <= labels.min() <= labels.max() < max(2, columns) else None
         )
@@ -131,13 +155,13 @@ class Objective:
         """Their loss; NaN if the loss function cannot take them."""
         device = self._subject.device
         with torch.no_grad():
-            loss = self._subject.pipeline.loss_fn(outputs.to(device), self.targets.to(device))
+            loss = self._subject.pipeline.loss_fn(outputs.reshape(self._shape).to(device), self.targets.to(device))
         return float(loss.float().mean())
 
     def gradient(self, outputs: torch.Tensor) -> torch.Tensor:
         """Of the loss by these outputs."""
         device = self._subject.device
-        asked = outputs.to(device).clone().requires_grad_()
+        asked = outputs.reshape(self._shape).to(device).clone().requires_grad_()
         loss = self._subject.pipeline.loss_fn(asked, self.targets.to(device)).float().mean()
         if not loss.requires_grad:
             return torch.full_like(outputs, math.nan)
@@ -166,6 +190,7 @@ class Objective:
         assert self.labels is not None
         wide = self.like.ndim == 2 and self.like.shape[1] > 1
         truth = F.one_hot(self.labels, self.like.shape[1]).bool() if wide else self.labels.reshape(self.like.shape) > 0
+        assert self.labels is not None
         for rest in {low, 0.0, (low + high) / 2}:
             yield torch.where(truth, high, rest)
 
@@ -181,6 +206,15 @@ def outputs_are_what_the_loss_wants(subject: Subject):
     asked, can = subject.once(objective), subject.once(reach)
     if asked.labels is None:
         return _regression(asked, can)
+    told = _judged(asked, can)
+    if told.verdict == "pass" and can.kind == "free" and (given := reach_in_steps(subject)) and given.kind != "free":
+        said = _judged(asked, given)
+        return replace(said, message=f"In the train step: {said.message}")
+    return told
+
+
+def _judged(asked: Objective, can: Reach) -> Result:
+    assert asked.labels is not None
     own, moved = asked.loss(asked.like), asked.loss(asked.like + 3)
     normalises = math.isclose(own, moved, rel_tol=1e-4, abs_tol=1e-5) and can.kind != "cut off"
     if can.kind in ("probabilities", "unit") and normalises:
@@ -241,7 +275,7 @@ def the_loss_prefers_the_truth(subject: Subject):
     """Right answers have a smaller loss than wrong ones, for the samples of every class."""
     asked = subject.once(objective)
     if asked.labels is None:
-        return skipped("There are no classes.")
+        return _prefers_the_targets(subject, asked)
     right, wrong = asked.loss(asked.right()), asked.loss(asked.wrong())
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("The loss of sure answers is not finite.")
@@ -255,6 +289,16 @@ def the_loss_prefers_the_truth(subject: Subject):
     if blind and len(blind) < len(asked.labels.unique()):
         return BLIND.failed(f"Wrong answers for samples of class {blind[0]} leave the loss as it is.", classes=blind)
     return passed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
+
+
+def _prefers_the_targets(subject: Subject, asked: Objective):
+    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
+        return skipped("It is not known which outputs would be right.")
+    targets = asked.targets.float()
+    right, wrong = (asked.loss(targets + by * 3 * targets.std(0)) for by in (0, 1))
+    if math.isfinite(right) and right > wrong + 1e-3 * abs(wrong):
+        return UPHILL.failed(f"The loss of right outputs is {right:.3g}, of wrong ones {wrong:.3g}.")
+    return passed(f"The loss of right outputs is {right:.3g}, of wrong ones {wrong:.3g}.")
 
 
 @check(family="optimisation", stage=2, cost=0.5, causes=[CLIPPED])
@@ -295,7 +339,7 @@ def initial_loss_is_that_of_a_guess(subject: Subject):
     """The loss of the fresh model is about that of one that gives every class the same probability."""
     asked = subject.once(objective)
     if asked.labels is None:
-        return skipped("There are no classes.")
+        return _initial_outputs(subject, asked)
     model = subject.model().train()
     with torch.no_grad():
         losses = [float(subject.loss(model, batch).float().mean()) for batch in subject.train.batches[:4]]
@@ -308,3 +352,14 @@ def initial_loss_is_that_of_a_guess(subject: Subject):
     if own > ODD * guess:
         return INITIAL.unsure(f"{told}; are its outputs meant to be that large?", initial=own, uninformed=guess)
     return passed(f"{told}.", initial=own, uninformed=guess)
+
+
+def _initial_outputs(subject: Subject, asked: Objective):
+    """In regression a guess is the mean: the outputs of a fresh model vary no more than the targets do."""
+    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
+        return skipped("It is not known what a guess would be.")
+    own, usual = float(asked.like.std(0).mean()), float(asked.targets.float().std(0).mean())
+    told = f"The outputs of the fresh model have a deviation of {own:.3g}, the targets of {usual:.3g}"
+    if math.isfinite(own) and usual and own > TOO_VARIED * usual:
+        return INITIAL.failed(f"{told}: training first has to unlearn them.", initial=own, targets=usual)
+    return passed(f"{told}.", initial=own, targets=usual)

@@ -7,12 +7,13 @@ from torch import nn
 
 from recipe_core.checks.probe import Replay
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import ForwardCall, LossCall, Rehearsal, acts_by_mode, rehearsal, rehearse
+from recipe_core.checks.rehearsal import Rehearsal, acts_by_mode, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
 
 MOST_ACCUMULATED = 64  # batches before one update
-MOST_DISTURBED = 0.7  # of a batch's labels are left as they are
+ALONG = 0.1  # cosine with the gradient that no step downhill has
 ROUNDING = 1e-3  # of the norm: gradients of equal weights and batches differ by rounding only
 
 NOT_ZEROED = Cause(
@@ -60,18 +61,6 @@ MODE = Cause(
     "Call model.train() at the start of each train step or epoch.",
     0.7,
 )
-IGNORED = Cause(
-    "train-step-ignores-batch",
-    "The step trains on another batch than the one it is given.",
-    "Use the batch that train_step gets.",
-    0.9,
-)
-SHUFFLED = Cause(
-    "train-step-labels-shuffled",
-    "Within the step, images and labels come into different orders.",
-    "Shuffle images and labels by the same permutation, or not at all.",
-    1.0,
-)
 
 
 @check(family="optimisation", stage=2, cost=0.5, causes=[OTHERS, MISSES])
@@ -85,6 +74,7 @@ def optimizer_holds_the_models_parameters(subject: Subject):
     optimizer = subject.optimizer(model)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
     missed = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in held]
+    missed += [] if subject.pipeline.scheduler_fn else _without_rate(model, optimizer)
     missed = [name for name in missed if not run.moved.get(name, False)]
     foreign = held - {id(each) for each in model.parameters()}
     stepped = {id(each.optimizer): each.optimizer for each in run.updates}
@@ -92,13 +82,21 @@ def optimizer_holds_the_models_parameters(subject: Subject):
         return OTHERS.failed(f"{len(stepped)} updates were made by as many optimizers: its state is lost each time.")
     if not missed:
         return passed(f"All {len(trainable)} trainable parameters are in the optimizer.")
-    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer and do not move"
+    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer, or at a rate of zero"
     told += f": {_some(missed)}"
     if foreign:
         return OTHERS.failed(f"{told}; it holds {len(foreign)} tensors that are not the model's.", parameters=missed)
     if not random_weights(subject, missed):
         return MISSES.unsure(f"{told}; they start from the same values each time, so that it may be on purpose.")
     return MISSES.failed(f"{told}, which start at random values.", parameters=missed)
+
+
+def _without_rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """Parameters in a group whose rate is zero, where other groups have one."""
+    if not any(group["lr"] for group in optimizer.param_groups):
+        return []
+    still = {id(each) for group in optimizer.param_groups if not group["lr"] for each in group["params"]}
+    return [name for name, each in model.named_parameters() if each.requires_grad and id(each) in still]
 
 
 def random_weights(subject: Subject, names: list[str]) -> bool:
@@ -119,6 +117,8 @@ def training_moves_the_weights(subject: Subject):
     if not any(each.requires_grad for each in run.model.parameters()):
         return skipped("The model has no trainable parameters.")
     if run.touched and not any(group["lr"] for group in run.optimizer.param_groups):
+        if not subject.pipeline.scheduler_fn:
+            return NOTHING.failed("The learning rate is zero.")
         return NOTHING.unsure("The learning rate was zero in the steps that were watched; a longer run would tell.")
     if _clipped(subject):
         return CLIPPED.failed("At its present size the loss has no gradient; a thousandth of it has.")
@@ -184,15 +184,40 @@ def _differ(one: Rehearsal, other: Rehearsal) -> float:
 
 @check(family="optimisation", stage=2, cost=0.5, causes=[UPHILL])
 def the_step_goes_downhill(subject: Subject):
-    """What is differentiated grows with the loss that the loss function returns."""
+    """What is differentiated grows with the loss that the loss function returns, and the weights move against its
+    gradient."""
     calls = [call for call in subject.once(rehearsal).calls if call.factors]
-    if not calls:
-        return skipped("The train step does not use the loss function that it is given.")
     negative = [call for call in calls if max(call.factors) < 0]
-    if len(negative) == len(calls):
+    if calls and len(negative) == len(calls):
         factor = negative[0].factors[0]
         return UPHILL.failed(f"The train step differentiates {factor:.3g} times the loss, so that it goes uphill.")
-    return passed("The loss enters with a positive sign.")
+    cosines = [each for each in (_along_the_gradient(subject, batch) for batch in subject.train.batches[:3]) if each]
+    if cosines and min(cosines) > ALONG:
+        return UPHILL.failed(
+            f"The step moves the weights along the gradient of the loss (cosine {min(cosines):.2f}), not against it."
+        )
+    return passed("The loss enters with a positive sign, and the weights move against its gradient.")
+
+
+def _along_the_gradient(subject: Subject, batch) -> float:
+    """The cosine between what one step does to the weights and the gradient of its loss; 0 if it does nothing."""
+    seed_everything(0)
+    model = subject.model().train()
+    loss = subject.loss(model, batch).float().mean()
+    if not loss.requires_grad:
+        return 0.0
+    loss.backward()
+    gradients = {name: each.grad.detach().clone() for name, each in model.named_parameters() if each.grad is not None}
+    with subject.untouched():
+        run = rehearse(subject, 1, batches=[batch], scheduled=False)
+    product = far = steep = 0.0
+    for name, each in run.model.named_parameters():
+        if name in gradients and gradients[name].shape == each.shape:
+            change = (each.detach() - run.before[name]).double()
+            product += float((change * gradients[name]).sum())
+            far += float(change.square().sum())
+            steep += float(gradients[name].double().square().sum())
+    return product / math.sqrt(far * steep) if far and steep and math.isfinite(far * steep) else 0.0
 
 
 @check(family="optimisation", stage=2, cost=1, causes=[CLIPPED])
@@ -231,8 +256,10 @@ def accumulated_gradients_are_averaged(subject: Subject):
     """Where several batches make one update, its gradient is their mean gradient, not their sum."""
     run = rehearse(subject, MOST_ACCUMULATED, until_updates=1)
     count = len(run.losses)
-    if not run.updates or count < 2:
-        return skipped("Every train step makes an update.")
+    if run.updates and count == 1:
+        return _in_parts(subject, run)
+    if not run.updates:
+        return skipped("No optimizer stepped.")
     if count > len(run.batches):
         return skipped(f"One update takes {count} batches.")
     model = subject.model().train()
@@ -255,6 +282,25 @@ def accumulated_gradients_are_averaged(subject: Subject):
     return passed(f"One update takes {count} batches; its gradient is {share * count:.2g} times their mean.")
 
 
+def _in_parts(subject: Subject, run: Rehearsal):
+    """Of a batch that the step itself takes in parts, the gradients of their mean losses."""
+    calls = [call for call in run.calls if call.factors and isinstance(call.targets, torch.Tensor)]
+    whole = len(run.batches[0][1])
+    if len(calls) < 2 or sum(len(call.targets) for call in calls) != whole:
+        return skipped("Every train step makes an update by its whole batch.")
+    total = sum(sum(call.factors) for call in calls)
+    device = subject.device
+    parts = [torch.cat([getattr(call, name).to(device) for call in calls]) for name in ("outputs", "targets")]
+    loss, added = float(subject.pipeline.loss_fn(*parts).float().mean()), sum(call.value for call in calls)
+    # The losses of the parts are means, so that their sum is that many times the loss of the whole.
+    if total > len(calls) ** 0.5 and added > len(calls) ** 0.5 * loss > 0:
+        return NOT_SCALED.failed(
+            f"The step takes its batch in {len(calls)} parts and adds up their gradients: {total:.2g} times the mean.",
+            factor=total,
+        )
+    return passed(f"The step takes its batch in {len(calls)} parts, and their gradients are averaged.")
+
+
 @check(family="optimisation", stage=2, cost=1, causes=[MODE])
 def trains_in_train_mode(subject: Subject):
     """In a train step that follows an evaluation the model is in train mode again."""
@@ -275,51 +321,6 @@ def trains_in_train_mode(subject: Subject):
     always = first and not any(call.training for call in first)
     told = "The model is in evaluation mode during training" + ("" if always else " from the first evaluation on")
     return MODE.failed(f"{told}; {len(layers)} of its layers act by mode: {_some(list(layers))}.")
-
-
-@check(family="optimisation", stage=2, cost=0.5, causes=[IGNORED, SHUFFLED])
-def the_step_uses_its_batch(subject: Subject):
-    """The model sees the images of the batch that the step is given, and the loss their labels in the same order."""
-    run = subject.once(rehearsal)
-    seen = [call for call in run.forwards if call.x is not None and call.step < len(run.batches)]
-    if len({call.step for call in seen}) < 2:
-        return skipped("The train step does not call the model as a whole.")
-    stale = [call for call in seen if call.step and _is_stale(call, run)]
-    if stale and len({call.step for call in stale}) == len({call.step for call in seen}) - 1:
-        return IGNORED.failed(f"In each of {len(stale)} steps after the first the model sees the first batch again.")
-    pairs = [pair for pair in (_pair(run, step) for step in range(len(run.batches))) if pair]
-    shares = [float((targets == y[order]).float().mean()) for order, targets, y in pairs]
-    if len(shares) >= 2 and max(shares) < MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
-        share = sum(shares) / len(shares)
-        return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
-    return passed("Images and labels are those of the batch.")
-
-
-def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:
-    x, first = run.batches[call.step][0].to(call.x.device), run.batches[0][0].to(call.x.device)
-    return not _equal(call.x, x) and not _equal(x, first) and _equal(call.x, first)
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one, other)
-
-
-def _pair(run: Rehearsal, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    """The order in which the model saw the batch of a step, the targets that the loss got, and the batch's own."""
-    forwards = [call.x for call in run.forwards if call.step == step]
-    calls: list[LossCall] = [call for call in run.calls if call.step == step]
-    x, y = run.batches[step]
-    if len(forwards) != 1 or len(calls) != 1 or forwards[0].shape != x.shape:
-        return None
-    if not isinstance(calls[0].targets, torch.Tensor) or calls[0].targets.shape != y.shape:
-        return None
-    flat = x.flatten(1).to(forwards[0])
-    if len(flat.unique(dim=0)) < len(flat):
-        return None
-    same = (forwards[0].flatten(1)[:, None] == flat[None]).all(2)
-    if not bool((same.sum(1) == 1).all()):
-        return None
-    return same.float().argmax(1).cpu(), calls[0].targets.cpu(), y.cpu()
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.augmentation import changes_from_pass_to_pass
+from recipe_core.checks.learner import Learner, as_images
 from recipe_core.checks.lessons import Lesson, Lessons, lessons
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
@@ -16,7 +17,11 @@ SURE = 5.0  # deviations
 GAIN = 0.1  # of all samples that become right when validation images are changed back
 SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
 ASKED = 400  # validation images: enough to see a tenth more of them told right
+PROBED = 250  # images of a split that a learner is to tell apart
+FEWEST = 100  # fewer could be told apart by chance
+APART = 0.95  # share of images; other shares of the classes, or another source, leave more in doubt
 BLUR = 3.0  # times less fine detail
+BLUR_SURE = 1.8  # the same where no augmentation changes it
 
 OTHERWISE = Cause(
     "validation-prepared-differently",
@@ -35,12 +40,14 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
     if not both.usable:
         yield skipped("All images are the same, or some are no finite numbers.")
         return
-    found = _statistics(subject, both) or _changed_back(both)
+    found = _declared(subject) or _statistics(subject, both) or _changed_back(both) or _told_apart(subject, both)
     yield found or passed("Pixel statistics are alike, and no other orientation or order of channels fits better.")
 
 
 def _statistics(subject: Subject, both: Lessons) -> Result | None:
     """Differences of the pixels that are beyond what samples, or chance, make."""
+    if not subject.train.x.is_floating_point() and subject.train.x.ndim == 2:
+        return None  # texts have no pixels
     train, val = both.train.images, both.val.images
     random = changes_from_pass_to_pass(subject)
     mean, deviation = _moments(train)
@@ -67,12 +74,70 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
             table=table,
         )
     detail, val_detail = _detail(train), _detail(val)
-    if val_detail * BLUR < detail or (detail * BLUR < val_detail and not random):
+    blur = BLUR if random else BLUR_SURE
+    if val_detail * blur < detail or (detail * blur < val_detail and not random):
         return OTHERWISE.failed(
             f"Fine detail makes up {val_detail:.2%} of the variance of validation images and {detail:.2%} of that of "
             "training images: one of them is blurred or scaled up."
         )
+    colour, val_colour = _colour(train), _colour(val)
+    if val_colour * BLUR < colour or (colour * BLUR < val_colour and not random):
+        return OTHERWISE.failed(
+            f"Channels differ by {val_colour:.2%} of the variance in validation images and by {colour:.2%} in training "
+            "images: one of them is grey."
+        )
     return None
+
+
+def _colour(images: torch.Tensor) -> float:
+    """The share of the variance that is between the first two channels."""
+    if images.shape[1] != 3:
+        return 1.0
+    apart = (images[:, 0] - images[:, 1]).var() / images.var().clamp_min(1e-12)
+    return float(apart)
+
+
+def _declared(subject: Subject) -> Result | None:
+    """The pipeline's two preparations of the same raw images."""
+    pipeline, raw = subject.pipeline, subject.raw_train
+    if pipeline.preprocess_train is None or pipeline.preprocess_eval is None or raw is None:
+        return None
+    x = raw.x[:ASKED]
+    one, other = (as_images(prepare(x.clone())) for prepare in (pipeline.preprocess_train, pipeline.preprocess_eval))
+    if one.shape[1] != other.shape[1]:
+        return None
+    (mean, deviation), (val_mean, val_deviation) = _moments(one), _moments(other)
+    shift = ((val_mean - mean) / deviation.clamp_min(1e-9)).abs()
+    scale = (val_deviation / deviation.clamp_min(1e-9)).clamp(1e-9, 1e9).log().abs()
+    if not bool((shift > SHIFT).any() or (scale > math.log(SCALE)).any()):
+        return None
+    worst = int((shift / SHIFT).maximum(scale / math.log(SCALE)).argmax())
+    return OTHERWISE.failed(
+        f"Of the same raw images preprocess_train makes pixels of mean {float(mean[worst]):.3g} and deviation "
+        f"{float(deviation[worst]):.3g}, preprocess_eval of {float(val_mean[worst]):.3g} and "
+        f"{float(val_deviation[worst]):.3g}."
+    )
+
+
+def _told_apart(subject: Subject, both: Lessons) -> Result | None:
+    """A learner that tells of nearly every image which split it is from: of splits made by chance it knows nothing."""
+    if changes_from_pass_to_pass(subject):
+        return None
+    if len(both.train.images.unique(dim=0)) < len(both.train.images) / 2:
+        return None  # the same few again and again are known by heart
+    size = min(len(both.train.images), len(both.val.images), PROBED)
+    if size < FEWEST:
+        return None
+    images = torch.cat([both.train.images[:size], both.val.images[:size]])
+    sides = torch.cat([torch.ones(size), -torch.ones(size)])[:, None]
+    right = (Learner(images, sides).held_out * sides > 0).double().mean()
+    if float(right) < APART:
+        return None
+    return OTHERWISE.failed(
+        f"By the images alone a learner tells for {float(right):.0%} of them whether they are for training or for "
+        "validation; of splits made by chance it would be half.",
+        told_apart=float(right),
+    )
 
 
 def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:

@@ -79,6 +79,7 @@ class Trial:
         inputs: the tensors that the model saw, in order.
         training: names of the layers that were called in train mode.
         evaluating: names of those that were called in eval mode.
+        batches: whether the model was in train mode -> which of the batches it saw so.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -86,16 +87,27 @@ class Trial:
     inputs: list[torch.Tensor] = field(default_factory=list)
     training: set[str] = field(default_factory=set)
     evaluating: set[str] = field(default_factory=set)
+    batches: dict[bool, set] = field(default_factory=lambda: {False: set(), True: set()})
+
+    @property
+    def only_training(self) -> bool:
+        """Whether there are batches that the model saw in train mode only, and others that it saw in eval mode."""
+        return bool(self.batches[False]) and bool(self.batches[True] - self.batches[False])
 
 
 def evaluate(
-    subject: Subject, model: nn.Module, answers: Answers | None = None, passes: Sequence[Sample] = ()
+    subject: Subject,
+    model: nn.Module,
+    answers: Answers | None = None,
+    passes: Sequence[Sample] = (),
+    seed: int = 0,
 ) -> Trial:
     """Evaluate a model on the recorded validation batches.
 
     Args:
         answers: the outputs that the model seems to give; its own by default.
         passes: what one pass after the other gives, instead of what was recorded.
+        seed: of chance within evaluate.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -110,13 +122,15 @@ def evaluate(
         return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]])
 
     def look(module: nn.Module, inputs: Any) -> None:
+        if module is model and replay.given:
+            trial.batches[module.training].add(replay.given[-1])
         if module in names:
             (trial.training if module.training else trial.evaluating).add(names[module])
 
     handle = nn.modules.module.register_module_forward_pre_hook(look)
     # A hook, not another forward: a copy that evaluate makes of the model takes it along.
     answering = model.register_forward_hook(answer, with_kwargs=True)
-    seed_everything(0)
+    seed_everything(seed)
     try:
         returned = subject.pipeline.evaluate(model, replay)
     finally:

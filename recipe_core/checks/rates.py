@@ -11,15 +11,22 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
 
 STEPS = 30
 PROBES = 4  # batches that the loss is measured on
 USUAL_STEPS = 10_000  # of a training whose length is not told
 FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
+EXPLODED = 3.0  # times the first loss
+PATIENT = 120  # steps
+FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
+SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
 SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
 LEARNED = 0.1  # of the loss, that another rate learns meanwhile
 OVER = 0.005  # of the peak rate: nothing is learned below it
+GONE = 1e-6  # of it: none
+MOST_GONE = 0.3  # of the training
 MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
 SIMULATED = 3000  # steps of a schedule, at most
 
@@ -80,19 +87,22 @@ class Course:
 Change = Callable[[torch.optim.Optimizer], object]
 
 
-def course(subject: Subject, change: Change = lambda optimizer: None, scheduled: bool = True) -> Course:
+def course(
+    subject: Subject, change: Change = lambda optimizer: None, scheduled: bool = True, steps: int = STEPS
+) -> Course:
     """Train for a few steps with a change to the optimizer."""
     with subject.untouched():
         before = _loss(subject, subject.model())
     with subject.untouched():
-        run = rehearse(subject, STEPS, change=change, scheduled=scheduled)
+        run = rehearse(subject, steps, change=change, scheduled=scheduled)
         return Course(run, before, _loss(subject, run.model))
 
 
 @torch.no_grad()
 def _loss(subject: Subject, model: torch.nn.Module) -> float:
-    """In train mode: what the steps themselves lower."""
+    """In train mode, by the same chance each time: what the steps themselves lower."""
     model = subject.copy(model).train()
+    seed_everything(0)
     losses = [float(subject.loss(model, batch).float().mean()) for batch in subject.train.batches[:PROBES]]
     return sum(losses) / len(losses)
 
@@ -123,10 +133,14 @@ def training_lowers_the_loss(subject: Subject):
         told += f", by way of {own.highest:.3g} times the first"
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
         return passed(f"{told}.")
+    if own.share < EXPLODED and own.highest < 10 * EXPLODED:
+        longer = course(subject, steps=PATIENT)  # deep networks may stumble first
+        if longer.share < 1:
+            return passed(f"{told}; {len(longer.run.losses)} steps to {longer.after:.3g}.")
     # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
     for factor in (0.1, 0.01, 1e-3):
         other = course(subject, times(factor), scheduled=False)
-        if other.share < min(0.97, 0.8 * own.share) and other.highest < 2:
+        if other.share < min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share) and other.highest < 2:
             return HIGH.failed(
                 f"{told}; with {factor:g} of the learning rate, to {other.after:.3g}.",
                 curve={"step": list(range(len(own.run.losses))), "loss": own.run.losses},
@@ -148,18 +162,24 @@ def weights_move_far_enough(subject: Subject):
     own = course(subject, times(to_peak), scheduled=False)
     if not own.run.updates or not any(own.run.moved.values()) or not math.isfinite(own.run.update_ratio):
         return skipped("No weight moves, or all are lost to NaN.")
-    per_step = own.run.update_ratio / len(own.run.losses)
+    steps = len(own.run.losses)
+    per_step = own.run.update_ratio / steps
     total = max(subject.pipeline.total_steps or USUAL_STEPS, FEW_STEPS)
     told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
+    # What this rate can learn in the whole training, if it went on learning as fast as at the start.
+    hoped = max(0.0, 1 - own.share) * total / steps
+    if hoped > 1:
+        return passed(f"{told}, and {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}.")
+    for factor in (1e2, 1e4, 1e6, 1e8):
+        other = course(subject, times(to_peak * factor), scheduled=False)
+        learned = 1 - other.share
+        if learned > FASTER and (per_step * total < STILL or hoped < learned / 3):
+            return LOW.failed(
+                f"{told}; {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}, so that {total:,} may "
+                f"not bring what as few steps do with {factor:g} times the rate: {other.after:.3g}."
+            )
     if per_step * total > STILL:
         return passed(f"{told}.")
-    for factor in (1e2, 1e4, 1e6):
-        other = course(subject, times(to_peak * factor), scheduled=False)
-        if other.share < own.share - LEARNED:
-            return LOW.failed(
-                f"{told}, in {total:,} steps by less than {STILL:.0%}; {len(own.run.losses)} steps take the loss from "
-                f"{own.before:.3g} to {own.after:.3g}, with {factor:g} times the rate to {other.after:.3g}."
-            )
     return LOW.unsure(f"{told}, and larger rates do no better; a longer run would tell.")
 
 
@@ -168,23 +188,28 @@ def data_wins_over_weight_decay(subject: Subject):
     """Without weight decay the same steps learn about as much as with it."""
     optimizer = subject.optimizer(subject.model())
     most = max(float(group.get("weight_decay", 0) or 0) for group in optimizer.param_groups)
+    own = subject.once(own_course)
+    steps, left = len(own.run.losses), _length(own.run)
     if not most:
+        # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
+        if left < SHRUNK_BY_LOSS:
+            return DECAY.failed(
+                f"In {steps} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
+            )
         return skipped("There is no weight decay.")
 
     def without(optimizer: torch.optim.Optimizer) -> None:
         for group in optimizer.param_groups:
             group["weight_decay"] = 0.0
 
-    own, other = subject.once(own_course), course(subject, without)
+    other = course(subject, without)
     told = f"Weight decay is {most:g}: the loss goes from {own.before:.3g} to {own.after:.3g}, "
     told += f"without it to {other.after:.3g}"
     gained, missed = 1 - own.share, own.share - other.share
     # Regularisation may cost some of the training loss, but not most of what can be learned.
     if missed > LEARNED and missed > gained:
         return DECAY.failed(f"{told}.", weight_decay=most)
-    # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
-    if _length(own.run) < SHRUNK and _length(other.run) > 2 * SHRUNK:
-        steps, left = len(own.run.losses), _length(own.run)
+    if left < SHRUNK and _length(other.run) > 2 * SHRUNK:
         return DECAY.failed(f"Weight decay is {most:g}: in {steps} steps it leaves {left:.0%} of the weights' length.")
     return passed(f"{told}.")
 
@@ -262,6 +287,9 @@ def the_schedule_lasts_as_long_as_the_training(subject: Subject):
         return EARLY.failed(
             f"For {over:.0%} of the {total:,} steps of training the rate is below {OVER:.1%} of its peak.", curve=curve
         )
+    gone = sum(rate <= GONE * peak for rate in rates.own) / len(rates.own)
+    if total and gone > MOST_GONE:
+        return EARLY.failed(f"For {gone:.0%} of the {total:,} steps of training the rate is zero.", curve=curve)
     turns = _returns(rates.own)
     if total and subject.pipeline.scheduler_interval == "step" and turns >= 3 and _fits(rates.other):
         return EARLY.failed(

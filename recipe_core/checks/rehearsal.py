@@ -102,6 +102,7 @@ def rehearse(
     scale: float = 1.0,
     after: Callable[[int, nn.Module], object] = lambda step, model: None,
     until_updates: int | None = None,
+    batches: list | None = None,
 ) -> Rehearsal:
     """Train a fresh model for so many steps, fewer where they take long.
 
@@ -112,6 +113,7 @@ def rehearse(
         scale: multiply the loss that the train step gets.
         after: called with the number of steps and the model after each.
         until_updates: stop after the step with this many updates.
+        batches: others than the first training batches.
     """
     pipeline = subject.pipeline
     model = subject.model().train() if model is None else model
@@ -120,9 +122,9 @@ def rehearse(
     change(optimizer)
     seen = _Seen(model, pipeline.loss_fn, scale)
     before = {name: each.detach().clone() for name, each in model.named_parameters()}
-    batches, losses = [], []
+    taken, losses = [], []
     seconds, started = max(1.0, SHARE_OF_TIME * subject.budget), time.monotonic()
-    supply = endless(subject.train.batches)
+    supply = endless(batches or subject.train.batches)
     per_epoch = len(subject.train.batches)
     seed_everything(1)
     with seen.watching():
@@ -135,7 +137,7 @@ def rehearse(
             seen.step = step
             losses.append(float(pipeline.train_step(model, batch, seen.loss_fn, optimizer)))
             if step < KEPT:
-                batches.append((x, y))
+                taken.append((x, y))
             after(step + 1, model)
             if schedule and (pipeline.scheduler_interval == "step" or (step + 1) % per_epoch == 0):
                 schedule.step()
@@ -143,7 +145,7 @@ def rehearse(
                 break
     moved = {name: not torch.equal(each, before[name]) for name, each in model.named_parameters() if name in before}
     return Rehearsal(
-        losses, batches, seen.forwards, seen.calls, seen.updates, moved, seen.touched, before, subject.copy(model),
+        losses, taken, seen.forwards, seen.calls, seen.updates, moved, seen.touched, before, subject.copy(model),
         optimizer,
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ for step in subject.steps(20): ...  # the pipeline's own training
 
 import copy
 import functools
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from recipe_core.training.fit import endless
 from recipe_core.training.pipeline import Pipeline, on_device_of
 
 MOST_SAMPLES = 2048  # of a split: enough for all that is tested, and quick to draw
+MOST_INDICES = 200_000
 MOST_BYTES = 2**28
 SHARE_OF_TIME = 0.1  # of the budget, that drawing one sample may take
 
@@ -197,7 +199,8 @@ class Subject:
         dataset: Any = getattr(loader, "dataset", None)
         if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
             return None
-        rows = torch.randperm(len(dataset))[:MOST_SAMPLES].tolist()
+        drawn = _indices(loader) or range(len(dataset))
+        rows = [drawn[at] for at in torch.randperm(len(drawn))[:MOST_SAMPLES].tolist()]
         return self.draw(
             default_collate([dataset[row] for row in rows[at : at + 64]]) for at in range(0, len(rows), 64)
         )
@@ -219,7 +222,13 @@ class Subject:
 
     def copy(self, model: nn.Module) -> nn.Module:
         """One more model of the same weights, without gradients."""
-        twin = copy.deepcopy(model)
+        try:
+            twin = copy.deepcopy(model)
+        except RuntimeError:  # a weight that is computed from others, as of the older weight norm
+            twin = self.model()
+            twin.load_state_dict(model.state_dict())
+            for mine, theirs in zip(twin.modules(), model.modules(), strict=True):
+                mine.training = theirs.training
         twin.zero_grad(set_to_none=True)
         return twin
 
@@ -251,6 +260,15 @@ class Subject:
             per_epoch = len(self.train.batches)
             if scheduler and (pipeline.scheduler_interval == "step" or (index + 1) % per_epoch == 0):
                 scheduler.step()
+
+
+def _indices(loader: Iterable) -> Sequence[int] | None:
+    """What a pass of a loader's sampler draws; None where it does not tell."""
+    sampler = getattr(loader, "batch_sampler", None)
+    if sampler is None:
+        return None
+    drawn = list(itertools.islice((row for each in sampler for row in each), MOST_INDICES))
+    return drawn if drawn and all(isinstance(each, int) for each in drawn) else None
 
 
 def _is_at_end(loader: Iterable, batches: int) -> bool:

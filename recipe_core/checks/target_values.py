@@ -88,7 +88,12 @@ def _hinge(y: torch.Tensor) -> bool:
 
 
 def _one_value(subject: Subject) -> Result | None:
-    y = subject.train.y.float()
+    y, val = subject.train.y.float(), subject.val.y.float()
+    if not subject.pipeline.num_classes and min(len(y), len(val)) >= 20:
+        whole, there = (float((each == each.round()).float().mean()) for each in (y, val))
+        if max(whole, there) == 1 and min(whole, there) < 0.5:
+            name = "training" if whole == 1 else "validation"
+            return WRONG_TYPE.failed(f"All {name} targets are whole numbers and few of the others: were they cut off?")
     if subject.pipeline.num_classes or len(y) < 20 or float((y - y[:1]).abs().max()) > 0:
         return None
     return WRONG_TYPE.failed(
@@ -112,15 +117,21 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     found = [
         each
         for name, sample, other in (("training", subject.train, "validation"), ("validation", subject.val, "training"))
-        if (each := _missing(name, sample, counts[name], counts[other]))
+        if (each := _missing(subject, name, sample, counts[name], counts[other]))
     ]
     yield from found or [passed("No class is missing.", table=_table(counts))]
 
 
-def _missing(name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
+def _missing(subject: Subject, name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
     """Classes without samples here that cannot be missing by chance, given how frequent they are in the other split."""
+    if not sample.complete:  # a part may be in order: then more of it, at random
+        raw = subject.raw_train if name == "training" else subject.raw_val
+        more = labels_of(raw.y, subject.pipeline.num_classes) if raw else None
+        if more is None:
+            return None
+        here = here + torch.bincount(more.clamp_min(0), minlength=len(here))[: len(here)]
     empty = (here == 0).nonzero().flatten().tolist()
-    if not empty or not sample.complete:
+    if not empty:
         return None
     drawn, share = int(here.sum()), there.double() / max(1, int(there.sum()))
     surprising = [each for each in empty if (1 - float(share[each])) ** drawn < UNLIKELY]

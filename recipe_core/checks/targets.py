@@ -13,8 +13,18 @@ def labels_of(targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:
     rows = targets.reshape(len(targets), -1)
     if rows.shape[1] == 1:
         flat = rows[:, 0]
+        if num_classes == 2 and bool((flat.abs() == 1).all()) and bool((flat < 0).any()):
+            return (flat > 0).long()  # as hinge losses have them
         return flat.round().long() if torch.equal(flat.float(), flat.float().round()) else None
-    return rows.argmax(1) if rows.shape[1] == num_classes else None
+    return rows.argmax(1) if rows.shape[1] == num_classes and _are_one_each(rows.float()) else None
+
+
+def _are_one_each(rows: torch.Tensor) -> bool:
+    """Whether rows name one class each: by shares of a whole, or by one number that is larger than all the others."""
+    shares = (rows.sum(1) - 1).abs() < 1e-3
+    low, high = rows.min(), rows.max()
+    one = ((rows == high).sum(1) == 1) & ((rows == low).sum(1) == rows.shape[1] - 1)
+    return bool((shares | one).all())
 
 
 def answers(labels: torch.Tensor, like: torch.Tensor, sure: torch.Tensor | float = SURE) -> torch.Tensor:

@@ -25,6 +25,10 @@ BUGS = [
     "decay_of_200_in_adamw",
     "epochs_of_a_schedule_counted_in_steps",
     "measured_once_and_remembered",
+    "a_recurrence_over_the_batch",
+    "a_text_without_a_causal_mask",
+    "scores_cut_at_one_half",
+    "an_optimizer_that_maximises",
     "the_best_sample_of_each_class",
 ]
 CORRECT = ["hinge_loss", "a_linear_model_that_begins_at_zero"]

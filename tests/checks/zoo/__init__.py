@@ -8,6 +8,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     model_outputs,
     optimisation_settings,
     optimisation_steps,
+    other_data,
     unusual_data,
     unusual_models,
     unusual_training,

@@ -319,7 +319,7 @@ def statistics_updated_by_validation_batches(broken):
     return healthy(photos(), partial(cnn, 3, 2), evaluate=evaluate)
 
 
-@bug("evaluation", "evaluation-keeps-state", "metric-wrong")
+@bug("evaluation", "evaluation-keeps-state", "metric-wrong", "evaluates-other-model")
 def a_copy_from_before_the_training(broken):
     copies: dict[int, nn.Module] = {}
     images = digits()
@@ -332,7 +332,7 @@ def a_copy_from_before_the_training(broken):
     return healthy(images, "mlp", evaluate=evaluate)
 
 
-@bug("evaluation", "evaluation-keeps-state", "metric-wrong")
+@bug("evaluation", "evaluation-keeps-state", "metric-wrong", "evaluates-other-model")
 def measured_once_and_remembered(broken):
     found: dict[str, float] = {}
 

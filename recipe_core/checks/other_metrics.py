@@ -1,0 +1,112 @@
+"""Are metrics of any name right? They are asked about the same outputs, drawn and batched otherwise."""
+
+import math
+import re
+from collections.abc import Callable
+
+import torch
+
+from recipe_core.checks.losses import varied
+from recipe_core.checks.metrics import RAGGED, SUMMED, WRONG, is_accuracy, ragged
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
+from recipe_core.checks.registry import check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import answers, labels_of
+
+ROUNDING = 2e-3  # relative
+# What is a mean, a share or a ratio by its name: counts and seconds are not.
+MEANS = re.compile(r"acc|f1|prec|recall|auc|mae|mse|r2|err|mcc|kappa|iou|dice|top")
+ERRORS = re.compile(r"mae|mse|err")
+BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
+LAST = 0.9  # of the answers
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[RAGGED, SUMMED, WRONG])
+def metrics_do_not_depend_on_the_batches(subject: Subject):
+    """For the same outputs metrics stay what they are when all samples come in one batch, or when each batch comes
+    twice."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    sample, outputs = subject.val, varied(subject)(subject.val)
+    whole = Sample([(sample.x, sample.y)], sample.complete, 0.0)
+    double = Sample(sample.batches * 2, False, 0.0)
+    trials = [
+        evaluate(subject, subject.model(), _always(each), [given])
+        for each, given in ((outputs, sample), (outputs, whole), (torch.cat([outputs, outputs]), double))
+    ]
+    if len(sample.x) != len(sample) or not all(len(each.given) >= len(sample.batches) for each in trials[::2]):
+        return skipped("evaluate does not take all the batches that it is given.")
+    found = []
+    # Losses and accuracies are known exactly: other checks judge them.
+    for name in (each for each in trials[0].metrics if MEANS.search(each.lower()) and not is_accuracy(each)):
+        value, at_once, twice = (each.metrics.get(name, math.nan) for each in trials)
+        told = {"metric": value, "in_one_batch": at_once, "each_batch_twice": twice}
+        if not all(map(math.isfinite, told.values())):
+            continue
+        if _near(twice, 2 * value) and abs(value) > ROUNDING and not _near(at_once, value):
+            said = f"{name} is {value:.4g}, and {twice:.4g} when each batch comes twice: it is a sum over batches."
+            found.append(SUMMED.failed(said, **told))
+        elif not _near(at_once, value) and len(sample.batches) > 1:
+            said = f"{name} is {value:.4g} by batches and {at_once:.4g} for the same outputs in one batch"
+            uneven = len(set(sample.sizes)) > 1
+            found.append(ragged(sample, f"{said}.") if uneven else WRONG.failed(f"{said}: it is no mean.", **told))
+    wrong = [each for each in found if each.verdict == "fail"]
+    return wrong or passed("They stay the same.")
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def metrics_of_a_regression_are_right(subject: Subject):
+    """Right outputs have no error and an R2 of 1, and that of others is the share of the variance that they tell."""
+    if subject.pipeline.num_classes or not answers_are_heard(subject):
+        return skipped("There is no regression whose outputs can be replaced.")
+    like, y = subject.once(own_outputs), subject.val.y.float()
+    if like[0].numel() != y[0].numel():
+        return skipped("Outputs and targets are not of one shape.")
+    off = varied(subject)(subject.val)
+    right, others = (
+        evaluate(subject, subject.model(), _always(each.reshape(len(y), *like.shape[1:])), [subject.val]).metrics
+        for each in (y, off)
+    )
+    targets, outputs = y.reshape(len(y), -1).double(), off.reshape(len(y), -1).double()
+    missed, there = (outputs - targets).square().sum(0), (targets - targets.mean(0)).square().sum(0)
+    shares = [float(1 - missed.sum() / there.sum()), float((1 - missed / there).mean())]
+    for name, value in right.items():
+        low = name.lower()
+        if "r2" in low and not (_near(value, 1) and any(_near(others[name], each) for each in shares)):
+            return WRONG.failed(
+                f"{name} is {value:.4g} for outputs that are right, and {others[name]:.4g} where it should be "
+                f"{shares[0]:.4g}."
+            )
+        if ERRORS.search(low) and math.isfinite(value) and abs(value) > ROUNDING * abs(others[name]):
+            return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
+    return passed("They are right for outputs that are known.", right=right, others=others)
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def scores_are_cut_at_zero(subject: Subject):
+    """Answers that are right and not quite sure count as right, whichever of two classes they say."""
+    classes, labels = subject.pipeline.num_classes, labels_of(subject.val.y, subject.pipeline.num_classes)
+    like = subject.once(own_outputs)
+    if classes != 2 or labels is None or like[0].numel() != 1 or not answers_are_heard(subject):
+        return skipped("The model does not tell two classes by one score.")
+    below, above = (
+        evaluate(subject, subject.model(), _always(answers(labels, like, sure)), [subject.val]).metrics
+        for sure in (BELOW, ABOVE)
+    )
+    for name in filter(is_accuracy, above):
+        unit = 100 if above[name] > 1 else 1
+        if _near(above[name] / unit, 1) and below[name] / unit < LAST:
+            return WRONG.failed(
+                f"{name} is {above[name]:.4g} where scores are {ABOVE} or more in favour of the right class and "
+                f"{below[name]:.4g} where they are {BELOW}: scores are cut at one half as if they were probabilities."
+            )
+    return passed("They do.")
+
+
+def _always(outputs: torch.Tensor) -> Callable[[Sample], torch.Tensor]:
+    return lambda sample: outputs
+
+
+def _near(value: float, wanted: float) -> bool:
+    return abs(value - wanted) <= ROUNDING * max(1e-6, abs(wanted))

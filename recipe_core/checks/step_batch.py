@@ -1,0 +1,126 @@
+"""Does the train step learn from the batch that it is given: its images, with their labels?"""
+
+import torch
+
+from recipe_core.checks.augmentation import CHANGED
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import ForwardCall, LossCall, Rehearsal, rehearsal
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.checks.targets import labels_of
+
+CHANGED_LITTLE = 0.5  # of the distance to the next image
+MOST_DISTURBED = 0.7  # of a batch's labels are left as they are
+EXPLAINED = 1e-3  # of an image's length may be missing, if it is a mixture of those of the batch
+UNTOLD = 0.1  # of a label: what the loss does not know of what is mixed
+
+IGNORED = Cause(
+    "train-step-ignores-batch",
+    "The step trains on another batch than the one it is given.",
+    "Use the batch that train_step gets.",
+    0.9,
+)
+SHUFFLED = Cause(
+    "train-step-labels-shuffled",
+    "Within the step, images and labels come into different orders.",
+    "Shuffle images and labels by the same permutation, or not at all.",
+    1.0,
+)
+
+
+@check(family="optimisation", stage=2, cost=0.5, causes=[IGNORED, SHUFFLED, CHANGED])
+def the_step_uses_its_batch(subject: Subject):
+    """The model sees the images of the batch that the step is given, and the loss their labels in the same order."""
+    run = subject.once(rehearsal)
+    seen = [call for call in run.forwards if call.x is not None and call.step < len(run.batches)]
+    if len({call.step for call in seen}) < 2:
+        return skipped("The train step does not call the model as a whole.")
+    stale = [call for call in seen if call.step and _is_stale(call, run)]
+    if stale and len({call.step for call in stale}) == len({call.step for call in seen}) - 1:
+        return IGNORED.failed(f"In each of {len(stale)} steps after the first the model sees the first batch again.")
+    untold = _mixed_without_labels(subject, run)
+    if untold > UNTOLD:
+        return CHANGED.failed(
+            f"The train step mixes images and not their labels: {untold:.0%} of what is in an image the loss does not "
+            "know of."
+        )
+    pairs = [pair for pair in (_pair(run, step) for step in range(len(run.batches))) if pair]
+    shares = [float((targets == y[order]).float().mean()) for order, targets, y in pairs]
+    if len(shares) >= 2 and max(shares) < MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
+        share = sum(shares) / len(shares)
+        return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
+    return passed("Images and labels are those of the batch.")
+
+
+def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:
+    x, first = run.batches[call.step][0].to(call.x.device), run.batches[0][0].to(call.x.device)
+    return not _equal(call.x, x) and not _equal(x, first) and _equal(call.x, first)
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _pair(run: Rehearsal, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """The order in which the model saw the batch of a step, the targets that the loss got, and the batch's own."""
+    forwards = [call.x for call in run.forwards if call.step == step]
+    calls: list[LossCall] = [call for call in run.calls if call.step == step]
+    x, y = run.batches[step]
+    if len(forwards) != 1 or len(calls) != 1 or forwards[0].shape != x.shape:
+        return None
+    if not isinstance(calls[0].targets, torch.Tensor) or calls[0].targets.shape != y.shape:
+        return None
+    distances = torch.cdist(forwards[0].flatten(1).float(), x.flatten(1).to(forwards[0]).float())
+    if len(distances) < 3:
+        return None
+    nearest, second = distances.topk(2, 1, largest=False).values.T
+    # Each is one of the batch, or one that was changed a little.
+    if float((nearest < CHANGED_LITTLE * second).float().mean()) < 0.9:
+        return None
+    return distances.argmin(1).cpu(), calls[0].targets.cpu(), y.cpu()
+
+
+def _mixed_without_labels(subject: Subject, run: Rehearsal) -> float:
+    """By how much the labels that the loss gets differ from what is in the images, where the step mixes them; the mean
+    over some steps."""
+    found = [
+        each
+        for step in range(len(run.batches))
+        if (each := _untold(run, step, subject.pipeline.num_classes)) is not None
+    ]
+    return sum(found) / len(found) if found else 0.0
+
+
+def _untold(run: Rehearsal, step: int, classes: int) -> float | None:
+    seen = [call.x for call in run.forwards if call.step == step]
+    calls = [call for call in run.calls if call.step == step and call.factors]
+    x, y = run.batches[step]
+    labels = labels_of(y, classes)
+    if len(seen) != 1 or not calls or labels is None or seen[0].shape != x.shape or not x.is_floating_point():
+        return None
+    rows, mixed = x.flatten(1).double().cpu(), seen[0].flatten(1).double().cpu()
+    if len(rows) >= rows.shape[1]:
+        return None  # anything would be a mixture of so many
+    shares = torch.linalg.lstsq(rows.T, mixed.T).solution.T  # (n, n): of which images each consists
+    rest = (shares @ rows - mixed).norm() / mixed.norm().clamp_min(1e-9)
+    if float(rest) > EXPLAINED or float((shares.sum(1) - 1).abs().max()) > 0.01 or float(shares.min()) < -0.01:
+        return None
+    total = sum(sum(call.factors) for call in calls)
+    told = torch.zeros(len(x), classes, dtype=torch.float64)
+    for call in calls:
+        if not isinstance(call.targets, torch.Tensor) or len(call.targets) != len(x):
+            return None
+        known = _rows(call.targets.cpu(), classes)
+        if known is None:
+            return None
+        told += known * (sum(call.factors) / total if total else 0.0)
+    truth = _rows(y.cpu(), classes)
+    return None if truth is None else float((shares @ truth - told).abs().sum(1).mean()) / 2
+
+
+def _rows(targets: torch.Tensor, classes: int) -> torch.Tensor | None:
+    """float64 (n, classes): shares of each class."""
+    if targets.ndim == 2 and targets.shape[1] == classes:
+        return targets.double()
+    labels = labels_of(targets, classes)
+    return None if labels is None else torch.nn.functional.one_hot(labels, classes).double()
