@@ -122,6 +122,15 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     yield from found or [passed("No class is missing.", table=_table(counts))]
 
 
+def _chance_of_none(drawn: int, shares: torch.Tensor, classes: int) -> float:
+    """At most how likely it is that some set of so many classes has none of the samples drawn (union bound)."""
+    absent, left = len(shares), 1 - float(shares.sum())
+    if not absent or left <= 0:
+        return float(not absent)
+    sets = math.lgamma(classes + 1) - math.lgamma(absent + 1) - math.lgamma(classes - absent + 1)  # log of how many
+    return math.exp(min(0.0, sets + drawn * math.log(left)))
+
+
 def _missing(subject: Subject, name: str, sample: Sample, here: torch.Tensor, there: torch.Tensor) -> Result | None:
     """Classes without samples here that cannot be missing by chance, given how frequent they are in the other split."""
     if not sample.complete:  # a part may be in order: then more of it, at random
@@ -134,7 +143,10 @@ def _missing(subject: Subject, name: str, sample: Sample, here: torch.Tensor, th
     if not empty:
         return None
     drawn, share = int(here.sum()), there.double() / max(1, int(there.sum()))
-    surprising = [each for each in empty if (1 - float(share[each])) ** drawn < UNLIKELY]
+    elsewhere = [each for each in empty if there[each]]
+    surprising = [each for each in elsewhere if (1 - float(share[each])) ** drawn < UNLIKELY]
+    if not surprising and _chance_of_none(drawn, share[elsewhere], len(here)) < UNLIKELY:
+        surprising = elsewhere
     # In no split at all: either the number of classes is wrong, or nothing is known of them.
     nowhere = [each for each in empty if not there[each]] if drawn > 20 * len(here) and name == "training" else []
     told = surprising or nowhere
