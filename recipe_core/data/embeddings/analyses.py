@@ -75,8 +75,24 @@ OUTLIERS = pa.schema(
     ]
 )
 MAP = pa.schema([("content", pa.string()), ("x", pa.float32()), ("y", pa.float32())])
+LABEL_ERRORS = pa.schema(
+    [
+        ("content", pa.string()),
+        ("given", pa.string()),
+        ("suggested", pa.string()),
+        ("wrong", pa.float64()),
+        ("for_given", pa.list_(pa.string())),
+        ("for_suggested", pa.list_(pa.string())),
+    ]
+)
 
 ANALYSES = (
+    Analysis(
+        "label_errors",
+        LABEL_ERRORS,
+        "recipe_core.data.embeddings.label_errors:label_errors",
+        "which labels are likely wrong",
+    ),
     Analysis(
         "outliers", OUTLIERS, "recipe_core.data.embeddings.outliers:outliers", "which pictures are unlike the others"
     ),

@@ -67,7 +67,12 @@ def load_backbone(file: Path | None) -> Backbone:
 
 
 class _EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation) up to the mean of its last features."""
+    """EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation): the means of its last and inner features.
+
+    The inner ones, behind the depthwise convolutions of two late blocks, tell classes of small pictures better apart.
+    """
+
+    INNER = (11, 15)  # blocks
 
     def __init__(self):
         super().__init__()
@@ -80,7 +85,20 @@ class _EfficientNetLite(nn.Module):
         self.net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net.extract_features((x - MEAN) / STD).mean((2, 3))
+        net = self.net
+        x = net._swish(net._bn0(net._conv_stem((x - MEAN) / STD)))
+        found = []
+        for number, block in enumerate(net._blocks):
+            if number in self.INNER:
+                wide = block._swish(block._bn0(block._expand_conv(x)))
+                wide = block._swish(block._bn1(block._depthwise_conv(wide)))
+                found.append(wide.mean((2, 3)))
+                narrow = block._bn2(block._project_conv(wide))
+                x = narrow + x if narrow.shape == x.shape else narrow
+            else:
+                x = block(x)
+        last = net._swish(net._bn1(net._conv_head(x)))
+        return torch.cat([last.mean((2, 3)), *found], 1)
 
 
 def _square(picture: np.ndarray, side: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.decisions import Decisions
-from recipe_core.data.findings import embedded, integrity, tables
+from recipe_core.data.findings import embedded, integrity, label_errors, tables
 from recipe_core.data.findings.clusters import Clusters, Members
 from recipe_core.data.findings.embedded import EmbeddedOutliers
 from recipe_core.data.findings.finding import (
@@ -58,6 +58,7 @@ class Findings:
             order = list(KINDS)
             found = [*alone, *self.clusters().summaries()]
             found += self.embedded_outliers().summaries(rulings)
+            found += tables.ask(self.catalog, lambda rows: label_errors.summaries(rows, rulings), nothing)
             return sorted(found, key=lambda line: (order.index(line.kind), -line.findings, line.subkind))
 
         return _memory.recall(self.folder, "summary", (self._version, self.decisions.version), make)
@@ -143,6 +144,8 @@ class Findings:
         def answer(rows: duckdb.DuckDBPyConnection) -> list[Finding]:
             if kind == embedded.KIND:
                 return self.embedded_outliers().page(rows, rulings, subkind, undecided_only, limit, offset)
+            if kind == label_errors.KIND:
+                return label_errors.page(rows, rulings, undecided_only, limit, offset)
             return integrity.page(rows, limits, rulings, kind, subkind, undecided_only, limit, offset)
 
         return tables.ask(self.catalog, answer, [])

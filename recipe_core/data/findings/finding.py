@@ -53,6 +53,15 @@ _KINDS = (
         "The model is told two things of one picture: relabel or exclude what is wrong.",
     ),
     Kind(
+        "label_error",
+        "warning",
+        (),
+        0.75,
+        "1 label is likely wrong",
+        "{n} labels are likely wrong",
+        "The model learns them, and a score on them is wrong as well: take the suggested label, or rule that it is right.",
+    ),
+    Kind(
         "damaged",
         "error",
         (),
