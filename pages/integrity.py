@@ -12,6 +12,8 @@ dataset, names = chosen_dataset(view.dataset)
 dataset_choice(dataset, names)
 headline(dataset)
 renewing(dataset)
-chosen = kind_choice(dataset, view, dataset.found.summary(), [name for name in KINDS if name not in CLUSTERED])
+chosen = kind_choice(
+    dataset, view, dataset.found.summary(), [name for name in KINDS if name not in (*CLUSTERED, "label_error")]
+)
 if chosen:
     ranked(dataset, view, *chosen)

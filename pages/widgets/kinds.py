@@ -24,6 +24,7 @@ NAMES = {
     "label_conflict": "Labels disagree",
     "exact_duplicate": "Exact copies",
     "near_duplicate": "Nearly the same",
+    "label_error": "Label errors",
     "outlier": "Outliers",
     "unlike_anything": "Unlike anything else",
     "unlike_class": "Unlike their class",

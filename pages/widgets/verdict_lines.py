@@ -13,6 +13,7 @@ from recipe_core.links import FindingsView, View
 from recipe_core.workspace import Dataset
 
 GLIMPSE = 8
+PAGES = {"label_error": "pages/label_errors.py"}
 SEVERITIES = {"error": ("red", "error"), "warning": ("orange", "warning"), "info": ("blue", "info")}
 
 
@@ -32,7 +33,7 @@ def verdict_lines(dataset: Dataset, verdict: Verdict) -> None:
 
 def open_findings(dataset: Dataset, kind: str, subkind: str = "") -> None:
     """Go to the page that shows all findings of a kind."""
-    page = "pages/duplicates.py" if kind in CLUSTERED else "pages/integrity.py"
+    page = "pages/duplicates.py" if kind in CLUSTERED else PAGES.get(kind, "pages/integrity.py")
     st.switch_page(page, query_params=FindingsView(dataset.name, kind, subkind).query())
 
 

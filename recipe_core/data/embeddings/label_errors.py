@@ -1,11 +1,11 @@
 """Label errors: samples whose label the other samples speak against.
 
-Each sample's label is predicted from all others: kernel ridge regression on the labels, whose leave-one-out answers have
-a closed form (Allen 1974), so that no part of the data is ever judged by a model that saw its label. The answers become
+Each sample's label is predicted from all others: kernel ridge regression on the labels, whose leave-one-out answers
+have a closed form (Allen 1974), so that no sample is judged by a model that saw its label. The answers become
 probabilities by a model of how labels are made: the picture tells the true class with a softmax whose sharpness is
-fitted, and a label is then mistaken at a rate and into classes that are fitted with it by expectation maximisation (Dawid
-and Skene 1979). So the rate of errors, and with it the number of findings, is the data's own. A second round learns from
-what the first believes in place of the labels.
+fitted, and a label is then mistaken at a rate and into classes that are fitted with it, by expectation maximisation
+(Dawid and Skene 1979). So the rate of errors, and with it the number of findings, is the data's own. A second round
+learns from what the first believes in place of the labels.
 """
 
 from dataclasses import dataclass
@@ -31,10 +31,13 @@ BLOCK = 2048
 
 
 def label_errors(embedded: Embeddings) -> pa.Table:
-    """content, given, suggested, wrong (0 to 1, null where nothing can be said), for_given, for_suggested (contents)."""
+    """What speaks against each label, as analyses.LABEL_ERRORS has it.
+
+    `wrong` is 0 to 1, null where nothing can be said; `for_given` and `for_suggested` are contents, the nearest first.
+    """
     names, classes = embedded.classes
-    counts = np.bincount(classes[classes >= 0], minlength=len(names))
-    rows = np.flatnonzero((classes >= 0) & (counts[classes] >= SMALLEST_CLASS))
+    counts = np.append(np.bincount(classes[classes >= 0], minlength=len(names)), 0)  # the last: without a label
+    rows = np.flatnonzero(counts[classes] >= SMALLEST_CLASS)
     wrong, suggested = np.full(len(classes), np.nan), np.full(len(classes), -1)
     near: list[list[list[str]]] = [[[] for _ in range(len(classes))] for _ in range(2)]
     kept, labels = np.unique(classes[rows], return_inverse=True)
@@ -65,7 +68,7 @@ def components(vectors: Vectors, rows: np.ndarray) -> np.ndarray:
     for start in range(0, len(rows), BLOCK):
         block = _roots(vectors[rows[start : start + BLOCK]])
         total += block.sum(0)
-        squares += block.T @ block
+        squares += (block.T @ block).double()
     mean = total / len(rows)
     covariance = squares / len(rows) - torch.outer(mean, mean)
     spread = covariance.diagonal().clamp(min=1e-8).sqrt()

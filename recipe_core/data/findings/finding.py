@@ -59,7 +59,7 @@ _KINDS = (
         0.75,
         "1 label is likely wrong",
         "{n} labels are likely wrong",
-        "The model learns them, and a score on them is wrong as well: take the suggested label, or rule that it is right.",
+        "The model learns what is wrong, and scores count it: take the suggested label, or rule that it is right.",
     ),
     Kind(
         "damaged",
