@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import pandas as pd
 from sqlalchemy import delete, insert, select
@@ -42,9 +42,6 @@ from recipe_core.store import RULED, Store
 from recipe_core.store import datasets as table
 from recipe_core.training.expectation import Expectation
 from recipe_core.training.spec import RunSpec
-
-if TYPE_CHECKING:
-    from recipe_core.data.embeddings.probe import Accuracy
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
 DEMO_NOTE = "A demo: scikit-learn's handwritten digits with defects planted on purpose; truth.csv lists them."
@@ -359,16 +356,6 @@ class Dataset:
     def embeddings(self) -> Embeddings:
         """The vectors of its pictures, as many as there are by now."""
         return Embeddings.of(self.catalog)
-
-    def probe(self) -> tuple["Accuracy", "Accuracy"]:
-        """The held-out accuracy of a linear model on the embeddings, by the labels as given and as decided.
-
-        Raises:
-            NotTrainable: there are no embeddings yet, or not two labels.
-        """
-        from recipe_core.data.embeddings.probe import probe  # imports torch, a second that nothing else needs
-
-        return probe(self.embeddings(), self.decisions)
 
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> pd.DataFrame:
         """The samples that satisfy a SQL condition.

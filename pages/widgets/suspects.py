@@ -9,7 +9,7 @@ from pages.widgets.decide import last_act, rule
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_by_key
 from pages.widgets.shell import open_workspace, plain
-from recipe_core.data.embeddings.probe import Accuracy
+from recipe_core.data.embeddings.probe import Accuracy, probe
 from recipe_core.data.findings import KINDS, Finding
 from recipe_core.errors import RecipeError
 from recipe_core.links import View
@@ -111,7 +111,7 @@ def probe_button(dataset: Dataset) -> None:
         return
     try:
         with st.spinner("Fitting a linear model before and after"):
-            before, after = dataset.probe()
+            before, after = probe(dataset.embeddings(), dataset.decisions)
     except RecipeError as problem:
         st.info(plain(str(problem)))
         return
