@@ -14,10 +14,10 @@ CUT = 0.4
 # The analysis speaks of a content and the label that the first of its samples has.
 JUDGED = "samples JOIN label_errors ON byte_hash = content AND label = given"
 DECIDED = f"coalesce(list_has_any(_kinds, ['', '{KIND}']), false)"
-NEAREST = """SELECT at, list(first.key ORDER BY place) AS keys
-    FROM (SELECT at, unnest(near) AS near, generate_subscripts(near, 1) AS place FROM shown) AS shown
+NEAREST = """SELECT turn, list(first.key ORDER BY place) AS keys
+    FROM (SELECT turn, unnest(near) AS near, generate_subscripts(near, 1) AS place FROM shown) AS shown
     JOIN (SELECT byte_hash, min(key) AS key FROM samples GROUP BY byte_hash) AS first ON near = byte_hash
-    GROUP BY at"""
+    GROUP BY turn"""
 
 
 def summaries(tables: duckdb.DuckDBPyConnection, rulings: Rulings) -> list[Summary]:
@@ -68,5 +68,5 @@ def _keys(tables: duckdb.DuckDBPyConnection, contents: list[list[str] | None]) -
     if not any(contents):
         return {}
     near = pa.array(contents, pa.list_(pa.string()))
-    tables.register("shown", pa.table({"at": list(range(len(contents))), "near": near}))
+    tables.register("shown", pa.table({"turn": list(range(len(contents))), "near": near}))
     return dict(tables.execute(NEAREST).fetchall())
