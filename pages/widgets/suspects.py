@@ -58,7 +58,7 @@ def _buttons(dataset: Dataset, now: Finding, skipped: set[str]) -> None:
     key, kind = now.samples[0], now.kind
     acts = (
         ("take", f"It is {plain(now.suggested_label)}", "s", "relabel", now.suggested_label),
-        ("right", f"{plain(now.evidence['given_label'])} is right", "r", "not-a-problem", None),
+        ("right", f"{plain(now.evidence['given_label'])} is right", "n", "not-a-problem", None),
         ("exclude", "Exclude", "x", "exclude", None),
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"decide-{PLACE}"):
