@@ -39,8 +39,8 @@ def samples(dataset: Dataset, view: View, matching: int) -> None:
             else "Nothing has been measured yet."
         )
         return
-    fragment(_gallery)(dataset, view, matching, last_act_told())
     pages = _pages(dataset, view, matching)
+    fragment(_gallery)(dataset, view, matching, last_act_told())
     if pages > 1:
         page = min(view.page, pages)
         with st.container(horizontal_alignment="center"):
