@@ -7,7 +7,7 @@ import streamlit as st
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_by_key
 from pages.widgets.shell import plain
-from recipe_core.data.findings import CLUSTERED
+from recipe_core.data.findings import CLUSTERED, WHOLE
 from recipe_core.data.findings.verdict import Line, Verdict
 from recipe_core.links import FindingsView, View
 from recipe_core.workspace import Dataset
@@ -32,8 +32,13 @@ def verdict_lines(dataset: Dataset, verdict: Verdict) -> None:
 
 def open_findings(dataset: Dataset, kind: str, subkind: str = "") -> None:
     """Go to the page that shows all findings of a kind."""
-    page = "pages/duplicates.py" if kind in CLUSTERED else "pages/integrity.py"
-    st.switch_page(page, query_params=FindingsView(dataset.name, kind, subkind).query())
+    st.switch_page(_page_of(kind), query_params=FindingsView(dataset.name, kind, subkind).query())
+
+
+def _page_of(kind: str) -> str:
+    if kind in CLUSTERED:
+        return "pages/duplicates.py"
+    return {"outlier": "pages/outliers.py"}.get(kind, "pages/labels.py" if kind in WHOLE else "pages/integrity.py")
 
 
 def _line(dataset: Dataset, line: Line, tiles: list) -> None:

@@ -26,7 +26,9 @@ def found(tmp_path):
     found = findings_in(tmp_path, FILES)
     (tmp_path / "examined").mkdir()
     stamp = catalog_stamp(tmp_path)
-    (tmp_path / "examined" / "examined.json").write_text(f'{{"damage": "{stamp}", "pairs": "{stamp}"}}')
+    (tmp_path / "examined" / "examined.json").write_text(
+        f'{{"damage": "{stamp}", "pairs": "{stamp}", "biases": "{stamp}"}}'
+    )
     return found
 
 
