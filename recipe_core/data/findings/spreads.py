@@ -3,7 +3,7 @@
 Real axes are skewed, bounded, discrete or have two hills, so the cut follows each tail of each axis by itself. A tail
 is taken to fall off as the axis's own last tenth does (exponentially, the usual end of a distribution beyond a high
 threshold: Pickands, 1975), on a logarithmic scale where that makes the axis more even. A value sticks out where such a
-tail would hold less than a third of a sample as far out in a dataset of this size. What more than one sample in a
+tail would hold less than 0.03 samples as far out in a dataset of this size. What more than one sample in a
 hundred does is a habit, not an exception.
 """
 
@@ -21,10 +21,10 @@ LEAST = 20  # values from which on an axis tells what is usual
 SAMPLED = 200_000  # values that the quantiles are taken of
 QUANTILES = (0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995)
 MANY = 2000  # values from which on the last hundredth tells something of the tail's end
-EXPECTED = 0.3  # samples that a tail may hold beyond the cut
+EXPECTED = 0.03  # samples that a tail may hold beyond the cut: over all tails of all axes about one
 NEARLY_CONSTANT = 10.0  # standard deviations, where 95 % of the values are equal
+VISIBLE = {"0-1": 0.05, "0-255": 5.0, "0-128": 5.0}  # unit -> less than this beyond the usual is no matter
 NO_MEASURE = {"orientation", "copies"}  # numbers that count or name something
-MEASURED = frozenset(ABOUT)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def _spread(name: str, type: str, count: int, least: float, deviation: float, at
     lower = -_cut([-value for value in reversed(scaled)], count)
     above, below = _deviation(scaled), _deviation([-value for value in reversed(scaled)])
     back = _exp if log else float
-    return Spread(name, type, log, floor, median, low, high, below or above, above or below, back(lower), back(upper))
+    visible = VISIBLE.get(ABOUT[name].unit, 0.0) if name in ABOUT else 0.0
+    least, most = min(back(lower), low - visible), max(back(upper), high + visible)
+    return Spread(name, type, log, floor, median, low, high, below or above, above or below, least, most)
 
 
 def _nearly_constant(name: str, type: str, count: int, median: float, deviation: float) -> Spread:
@@ -159,7 +161,8 @@ def _cut(at: Sequence[float], count: int) -> float:
     falls = [(at[7] - at[6]) / math.log(4), (at[7] - at[1]) / (4 * math.log(20))]
     if count >= MANY:
         falls.append((at[8] - at[7]) / math.log(5))
-    return at[7] + max(falls) * math.log(max(0.025 * count, 1.0) / EXPECTED)
+    unsure = 1 + 1 / math.sqrt(0.1 * count)  # the fall is read off the last tenth only
+    return at[7] + unsure * max(falls) * math.log(max(0.025 * count, 1.0) / EXPECTED)
 
 
 def _deviation(at: Sequence[float]) -> float:
