@@ -26,6 +26,8 @@ page = st.navigation(
             st.Page("pages/browse.py", title="Browse", url_path="browse"),
             st.Page("pages/integrity.py", title="Integrity", url_path="integrity"),
             st.Page("pages/duplicates.py", title="Duplicates", url_path="duplicates"),
+            st.Page("pages/outliers.py", title="Outliers", url_path="outliers"),
+            st.Page("pages/labels.py", title="Labels", url_path="labels"),
             st.Page("pages/label_errors.py", title="Label errors", url_path="label-errors"),
             st.Page("pages/map.py", title="Map", url_path="map"),
         ],

@@ -5,15 +5,13 @@ from pages.widgets.progress import renewing
 from pages.widgets.ranked import ranked
 from pages.widgets.shell import chosen_dataset, read_findings_view
 from pages.widgets.toolbar import dataset_choice, headline
-from recipe_core.data.findings import CLUSTERED, KINDS
+from recipe_core.data.findings import ALONE
 
 view = read_findings_view()
 dataset, names = chosen_dataset(view.dataset)
 dataset_choice(dataset, names)
 headline(dataset)
 renewing(dataset)
-chosen = kind_choice(
-    dataset, view, dataset.found.summary(), [name for name in KINDS if name not in (*CLUSTERED, "label_error")]
-)
+chosen = kind_choice(dataset, view, dataset.found.summary(), ALONE)
 if chosen:
     ranked(dataset, view, *chosen)

@@ -2,6 +2,7 @@
 
 /browse?dataset=pets&range.brightness=10..50&is.label=cat&sort=-sharpness&page=3
 /duplicates?dataset=pets&kind=near_duplicate&threshold=0.93&open=1
+/outliers?dataset=pets&axis=sharpness&axis=age          /labels?dataset=pets&label=cat
 /train?dataset=pets&run=7&run=9&smoothing=0.6&tab=predictions
 /map?dataset=pets&colour=brightness&area=0.1,0.2;0.4,0.2;0.4,0.7
 /audit?audit=12
@@ -157,13 +158,16 @@ class TrainView:
 
 @dataclass(frozen=True)
 class FindingsView:
-    """What the pages Verdict, Integrity and Duplicates show, as their address says it."""
+    """What the pages on findings (Verdict, Integrity, Duplicates, Outliers, Labels) show, as their address says it."""
 
     dataset: str = ""
     kind: str = ""  # of the findings; "" for all that the page shows
     subkind: str = ""
     undecided: bool = False  # only those that wait for a decision
     threshold: float | None = None  # similarity from which pictures count as the same
+    axes: tuple[str, ...] = ()  # along which outliers are looked for
+    label: str = ""  # the class that is looked at
+    find: str = ""  # in the classes' names
     page: int = 1
     sample: str = ""  # key of the opened image
 
@@ -173,15 +177,18 @@ class FindingsView:
         one = {name: values[-1] for name, values in query.items() if values}
         threshold = _number(one.get("threshold", ""))
         return cls(
-            **{name: one.get(name, "") for name in ("dataset", "kind", "subkind", "sample")},
+            **{name: one.get(name, "") for name in ("dataset", "kind", "subkind", "label", "find", "sample")},
+            axes=tuple(dict.fromkeys(filter(None, query.get("axis", ())))),
             undecided=one.get("undecided") == "1",
             threshold=min(max(threshold, 0.0), 1.0) if isinstance(threshold, float) else None,
             page=max(1, _whole(one.get("page", ""), 1)),
         )
 
-    def query(self) -> dict[str, str]:
+    def query(self) -> dict[str, str | list[str]]:
         """The address's parameters; what is at its default is left out."""
-        query = {name: getattr(self, name) for name in ("dataset", "kind", "subkind", "sample")}
+        words = ("dataset", "kind", "subkind", "label", "find", "sample")
+        query: dict[str, str | list[str]] = {name: getattr(self, name) for name in words}
+        query |= {"axis": list(self.axes)}
         query |= {"undecided": "1" if self.undecided else "", "page": str(self.page) if self.page != 1 else ""}
         query |= {"threshold": "" if self.threshold is None else f"{self.threshold:g}"}
         return {name: value for name, value in query.items() if value}

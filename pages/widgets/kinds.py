@@ -28,9 +28,12 @@ NAMES = {
     "outlier": "Outliers",
     "unlike_anything": "Unlike anything else",
     "unlike_class": "Unlike their class",
+    "spurious_correlation": "Gives labels away",
+    "split_drift": "Splits differ",
+    "imbalance": "Imbalance",
 }
-EXAMINED = ("damaged", "near_duplicate")  # found by the examination only
-EMBEDDED = ("outlier",)  # by the embedding only
+EXAMINED = ("damaged", "near_duplicate", "spurious_correlation", "split_drift")  # found by the examination only
+EMBEDDED = ("outlier",)  # some of them by the embedding only
 SPLIT_UP = "quality"  # its subkinds stand beside the other kinds
 
 

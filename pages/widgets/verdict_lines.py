@@ -7,13 +7,13 @@ import streamlit as st
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_by_key
 from pages.widgets.shell import plain
-from recipe_core.data.findings import CLUSTERED
+from recipe_core.data.findings import CLUSTERED, WHOLE
 from recipe_core.data.findings.verdict import Line, Verdict
 from recipe_core.links import FindingsView, View
 from recipe_core.workspace import Dataset
 
 GLIMPSE = 8
-PAGES = {"label_error": "pages/label_errors.py"}
+PAGES = {"label_error": "pages/label_errors.py", "outlier": "pages/outliers.py"}
 SEVERITIES = {"error": ("red", "error"), "warning": ("orange", "warning"), "info": ("blue", "info")}
 
 
@@ -33,8 +33,13 @@ def verdict_lines(dataset: Dataset, verdict: Verdict) -> None:
 
 def open_findings(dataset: Dataset, kind: str, subkind: str = "") -> None:
     """Go to the page that shows all findings of a kind."""
-    page = "pages/duplicates.py" if kind in CLUSTERED else PAGES.get(kind, "pages/integrity.py")
-    st.switch_page(page, query_params=FindingsView(dataset.name, kind, subkind).query())
+    st.switch_page(_page_of(kind), query_params=FindingsView(dataset.name, kind, subkind).query())
+
+
+def _page_of(kind: str) -> str:
+    if kind in CLUSTERED:
+        return "pages/duplicates.py"
+    return PAGES.get(kind, "pages/labels.py" if kind in WHOLE else "pages/integrity.py")
 
 
 def _line(dataset: Dataset, line: Line, tiles: list) -> None:

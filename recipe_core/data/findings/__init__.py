@@ -9,7 +9,7 @@ It is always what is known now, while the scan still runs too; `pending()` says 
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,33 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from recipe_core.data.biases.crossed import crossed
+from recipe_core.data.biases.report import class_counts
 from recipe_core.data.catalog import Catalog
 from recipe_core.data.decisions import Decisions
 from recipe_core.data.findings import embedded, integrity, label_errors, tables
 from recipe_core.data.findings.clusters import Clusters, Members
 from recipe_core.data.findings.embedded import EmbeddedOutliers
 from recipe_core.data.findings.finding import (
+    ALONE,
     CLUSTERED,
     KINDS,
     SEVERITIES,
     SUBKINDS,
+    WHOLE,
     Finding,
     Summary,
     known_kind,
     sentence,
 )
+from recipe_core.data.findings.outliers import Outliers
 from recipe_core.data.findings.rulings import Rulings
+from recipe_core.data.findings.spreads import Spread
+from recipe_core.data.findings.tails import tail
+from recipe_core.data.findings.whole import Whole
 
-__all__ = ["CLUSTERED", "KINDS", "SEVERITIES", "SUBKINDS", "Finding", "Findings", "Summary", "known_kind", "sentence"]
+__all__ = ["ALONE", "CLUSTERED", "KINDS", "SEVERITIES", "SUBKINDS", "WHOLE"]
+__all__ += ["Finding", "Findings", "Summary", "known_kind", "sentence"]
 
 CHUNK = 50_000  # findings in memory at once while all are gone through
 COLUMNS = ["id", "severity", *(field.name for field in fields(Finding))]
@@ -59,6 +68,7 @@ class Findings:
             found = [*alone, *self.clusters().summaries()]
             found += self.embedded_outliers().summaries(rulings)
             found += tables.ask(self.catalog, lambda rows: label_errors.summaries(rows, rulings), nothing)
+            found += [*self.outliers().summaries(rulings), *self.whole().summaries(rulings)]
             return sorted(found, key=lambda line: (order.index(line.kind), -line.findings, line.subkind))
 
         return _memory.recall(self.folder, "summary", (self._version, self.decisions.version), make)
@@ -71,7 +81,7 @@ class Findings:
             return ["The scan has not finished; more will be found, and the pictures are examined after it."]
         stamp, done = tables.catalog_stamp(self.folder), tables.examined(self.folder)
         waiting = [what for name, what in WAITING.items() if done.get(name) != stamp]
-        return [f"Not examined yet: {' and '.join(waiting)}."] if waiting else []
+        return [f"Not examined yet: {', '.join(waiting)}."] if waiting else []
 
     def unembedded(self) -> list[str]:
         """What is not known before the pictures are embedded; the gate does not wait for it."""
@@ -132,6 +142,47 @@ class Findings:
 
         return _memory.recall(self.folder, "embedded outliers", self._version, find)
 
+    def outliers(self) -> Outliers:
+        """The samples that stick out along some axis."""
+
+        def find() -> Outliers:
+            return tables.ask(self.catalog, lambda rows: Outliers.find(rows, self._limits()), Outliers.none())
+
+        return _memory.recall(self.folder, "outliers", self._version, find)
+
+    def whole(self) -> Whole:
+        """What is found of the dataset as a whole."""
+        return _memory.recall(
+            self.folder, "whole", self._version, lambda: tables.ask(self.catalog, Whole.find, Whole((), ()))
+        )
+
+    # What they were found in
+
+    def tail(self, axes: Sequence[str], end: str, limit: int = 24) -> pd.DataFrame:
+        """The samples furthest out towards one end ("high", "low") of these axes: key, axis, value, z."""
+        chosen = [spread for spread in self._spreads() if spread.name in axes]
+        nothing = pd.DataFrame({"key": [], "axis": [], "value": [], "z": []})
+        return tables.ask(self.catalog, lambda rows: tail(rows, chosen, end, limit), nothing) if chosen else nothing
+
+    def spreads(self) -> dict[str, Spread]:
+        """Axis -> how the samples spread along it, of the axes along which one can stick out."""
+        return {spread.name: spread for spread in self._spreads()}
+
+    def _spreads(self) -> list[Spread]:
+        return list(self.outliers().spreads.values())
+
+    def class_counts(self) -> pd.DataFrame:
+        """Readable samples: a row per class, most frequent first, a column per split ("" where there is none)."""
+
+        def find() -> pd.DataFrame:
+            return tables.ask(self.catalog, class_counts, pd.DataFrame())
+
+        return _memory.recall(self.folder, "classes", self.catalog.version, find)
+
+    def crossed(self, fact: str, by: str, groups: Sequence[str]) -> pd.DataFrame:
+        """How the samples of each group spread over a fact, see `biases.crossed`."""
+        return tables.ask(self.catalog, lambda rows: crossed(rows, fact, by, groups), pd.DataFrame())
+
     # How they are found
 
     def _some(
@@ -140,15 +191,29 @@ class Findings:
         if kind in CLUSTERED:
             return self.clusters().page(kind, subkind, undecided_only, limit, offset)
         rulings, limits = self._rulings(), self._limits()
+        if kind == "outlier":
+            return self._outliers(rulings, subkind, undecided_only, limit, offset)
+        if kind in WHOLE:
+            return self.whole().page(rulings, kind, subkind, undecided_only, limit, offset)
 
         def answer(rows: duckdb.DuckDBPyConnection) -> list[Finding]:
-            if kind == embedded.KIND:
-                return self.embedded_outliers().page(rows, rulings, subkind, undecided_only, limit, offset)
             if kind == label_errors.KIND:
                 return label_errors.page(rows, rulings, undecided_only, limit, offset)
             return integrity.page(rows, limits, rulings, kind, subkind, undecided_only, limit, offset)
 
         return tables.ask(self.catalog, answer, [])
+
+    def _outliers(
+        self, rulings: Rulings, subkind: str | None, undecided_only: bool, limit: int | None, offset: int
+    ) -> list[Finding]:
+        """Those along axes and those by embedding, in one order."""
+        end, nothing = None if limit is None else offset + limit, list[Finding]()
+        by_embedding, along_axes = self.embedded_outliers(), self.outliers()
+        found = tables.ask(
+            self.catalog, lambda rows: by_embedding.page(rows, rulings, subkind, undecided_only, end, 0), nothing
+        )
+        found = [*along_axes.page(rulings, subkind, undecided_only, end, 0), *found]
+        return sorted(found, key=lambda finding: -finding.score)[offset:end]
 
     def _limits(self) -> integrity.Limits:
         def find() -> integrity.Limits:
@@ -164,7 +229,11 @@ class Findings:
         return tables.version(self.catalog)
 
 
-WAITING = {"damage": "which pictures are damaged", "pairs": "which pictures are nearly the same"}
+WAITING = {
+    "damage": "which pictures are damaged",
+    "pairs": "which pictures are nearly the same",
+    "biases": "what gives labels away",
+}
 
 
 @dataclass
@@ -191,4 +260,4 @@ class _Memory:
         return known[1]
 
 
-_memory = _Memory(size=16)
+_memory = _Memory(size=24)

@@ -1,4 +1,5 @@
-"""The examination: a job after each scan that looks at the pictures themselves, for damage and for near duplicates.
+"""The examination: a job after each scan that looks at the pictures themselves, for damage and for near duplicates, and
+at the dataset as a whole, for biases.
 
 Under the dataset's folder:
 
@@ -6,11 +7,12 @@ Under the dataset's folder:
     examined/parts/*.parquet     what was found since, a part per shard; killed, the next attempt goes on from there
     examined/pairs.parquet       near duplicates, by the hashes of their pixels
     examined/compared.parquet    which pictures were compared for them
-    examined/examined.json       for which catalog each of the two is complete
+    examined/biases.parquet      what gives labels away, in what the splits differ
+    examined/examined.json       for which catalog each of the three is complete
     examine/N/log.txt            of job N
 
-All of it is about contents, not keys: a rescan examines only what is new. Everything is written beside its place and
-renamed into it. Of several examinations of one dataset the later ones find nothing left to do.
+Damage and pairs are about contents, not keys: a rescan examines only what is new. Everything is written beside its
+place and renamed into it. Of several examinations of one dataset the later ones find nothing left to do.
 """
 
 import json
@@ -34,7 +36,7 @@ from recipe_core.data.decode import Unreadable, decode
 from recipe_core.data.embeddings import embed
 from recipe_core.data.findings import tables
 from recipe_core.data.findings.integrity import BLANK
-from recipe_core.data.findings.tables import DAMAGE, PAIRS, catalog_stamp, examined, is_examined
+from recipe_core.data.findings.tables import BIASES, DAMAGE, PAIRS, catalog_stamp, examined, is_examined
 from recipe_core.data.listing import sql_path
 from recipe_core.data.parallel import in_parallel, new_pool, survivors
 from recipe_core.data.sources import Source, open_source
@@ -113,7 +115,7 @@ def examine(context: JobContext) -> None:
     dataset = Path(context.spec["dataset"])
     (dataset / "examined" / "parts").mkdir(parents=True, exist_ok=True)
     while (stamp := catalog_stamp(dataset)) is not None and not is_examined(dataset):
-        for name, look in (("damage", _look_for_damage), ("pairs", _look_for_pairs)):
+        for name, look in LOOKS.items():
             if examined(dataset).get(name) != stamp:
                 look(context, Catalog(dataset))
                 _note(dataset, examined(dataset) | {name: stamp})
@@ -248,6 +250,25 @@ def _earlier(folder: Path) -> "Earlier | None":
     pairs = pairs.append_column("a", numbers).append_column("b", numbers).select(RESULT.names).cast(RESULT)
     hashes = pq.read_table(folder / "compared.parquet")["pixel_hash"].to_pylist()
     return Earlier(frozenset(hashes), pairs)
+
+
+# Biases
+
+
+def _look_for_biases(context: JobContext, catalog: Catalog) -> None:
+    """Make examined/biases.parquet for the catalog, anew: all of it concerns the dataset as a whole."""
+    from recipe_core.data.biases.report import find_biases  # imports scipy
+
+    context.report(phase="looking for biases")
+    nothing: list[dict] = []
+    found = tables.ask(catalog, lambda rows: find_biases(rows, context.check), nothing)
+    context.check()
+    table = pa.Table.from_pylist(found, BIASES)
+    _put(catalog.folder / "examined" / "biases.parquet", partial(pq.write_table, table))
+
+
+# The quick ones first: what they find shows while the others still look.
+LOOKS = {"biases": _look_for_biases, "damage": _look_for_damage, "pairs": _look_for_pairs}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a finding is, and which kinds of findings there are.
 
-Integrity findings speak of one sample each; duplicates, leaks and conflicts of a cluster of samples.
+Integrity findings and outliers speak of one sample each; duplicates, leaks and conflicts of a cluster of samples; those
+of WHOLE of the dataset, with some of the samples that show it.
 """
 
 import math
@@ -62,6 +63,15 @@ _KINDS = (
         "The model learns what is wrong, and scores count it: take the suggested label, or rule that it is right.",
     ),
     Kind(
+        "spurious_correlation",
+        "warning",
+        (),
+        0.75,
+        "1 thing gives labels away without a look at the picture: {which}",
+        "{n} things give labels away without a look at the picture: {which}",
+        "The model learns the shortcut and fails where it is absent: remove it from the pictures, or collect others.",
+    ),
+    Kind(
         "damaged",
         "error",
         (),
@@ -89,6 +99,15 @@ _KINDS = (
         "They count more than others and flatter the scores: keep one of each.",
     ),
     Kind(
+        "split_drift",
+        "warning",
+        ("label", "missing_class"),
+        0.45,
+        "1 thing differs between the splits: {which}",
+        "{n} things differ between the splits: {which}",
+        "The score is measured on other data than is trained on: split anew, or make sure that it is meant.",
+    ),
+    Kind(
         "near_duplicate",
         "warning",
         ("mirrored", "rotated", "cropped", "resized", "recompressed", "brightness", "caption"),
@@ -96,6 +115,15 @@ _KINDS = (
         "1 group of pictures is nearly the same ({samples} samples): {which}",
         "{n} groups of pictures are nearly the same ({samples} samples): {which}",
         "Keep the best of each group, unless the variations are wanted.",
+    ),
+    Kind(
+        "imbalance",
+        "warning",
+        ("rare_class", "dominant_class"),
+        0.35,
+        "1 class is out of balance: {which}",
+        "{n} classes are out of balance: {which}",
+        "The model neglects what is rare: collect more of it, weigh the loss, and read the score of each class.",
     ),
     Kind(
         "wrong_extension",
@@ -136,9 +164,12 @@ _KINDS = (
 )
 KINDS = {kind.name: kind for kind in _KINDS}
 SUBKINDS = {kind.name: kind.subkinds for kind in _KINDS}
+ALONE = ("damaged", "corrupt", "wrong_extension", "blank", "quality")  # what one picture shows by itself
+WHOLE = ("spurious_correlation", "split_drift", "imbalance")
 CLUSTERED = ("split_leak", "label_conflict", "exact_duplicate", "near_duplicate")
 SUBKIND_WORDS = {"dark": "very dark", "bright": "very bright", "odd_shape": "oddly shaped", "tiny": "tiny"}
 SUBKIND_WORDS |= {"unlike_anything": "unlike anything else", "unlike_class": "unlike their class"}
+MOST_SUBKINDS = 5  # that a sentence names
 
 
 @dataclass(frozen=True)
@@ -175,6 +206,11 @@ class Finding:
         named = "\0".join((self.kind, self.subkind, *self.samples))
         return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
+    @property
+    def topic(self) -> str:
+        """Of a finding on the whole dataset: what a "not a problem" speaks of."""
+        return ": ".join(filter(None, (self.kind, self.subkind, str(self.evidence.get("label") or ""))))
+
     def to_dict(self) -> dict:
         """As JSON has it."""
         named = {"id": self.id, "kind": self.kind, "subkind": self.subkind, "severity": self.severity}
@@ -204,7 +240,10 @@ def sentence(summaries: Sequence[Summary]) -> str:
     """ "14 files cannot be read: 9 truncated, 5 empty", of the summaries of one kind."""
     kind, findings = KINDS[summaries[0].kind], sum(summary.findings for summary in summaries)
     named = [(_words(summary.subkind), summary.findings) for summary in summaries]
-    which = named[0][0] if len(named) == 1 else ", ".join(f"{count:,} {words}" for words, count in named)
+    which = (
+        named[0][0] if len(named) == 1 else ", ".join(f"{count:,} {words}" for words, count in named[:MOST_SUBKINDS])
+    )
+    which += ", ..." if len(named) > MOST_SUBKINDS else ""
     samples = sum(summary.samples for summary in summaries)
     return (kind.one if findings == 1 else kind.many).format(n=f"{findings:,}", samples=f"{samples:,}", which=which)
 

@@ -37,6 +37,17 @@ class Rulings:
         keys = [key for keys in named.values() for key in keys]
         return pa.table({"key": pa.array(keys, pa.string()), "kind": pa.array(kinds, pa.string())})
 
+    def settled(self, kind: str) -> set[str]:
+        """The samples on which findings of a kind, that speak of one sample each, are decided."""
+        return {*self.excluded, *self.kept, *(() if self.is_empty else self._decisions.dismissed(kind))}
+
+    def is_settled(self, kind: str, topic: str, samples: Collection[str]) -> bool:
+        """Whether a finding on the whole dataset is: half of its samples are no problem, or all are excluded."""
+        if self.is_empty:
+            return False
+        ruled = (self._decisions.dismissed(kind) | self._decisions.dismissed(topic)).intersection(samples)
+        return 2 * len(ruled) >= len(samples) > 0 or (bool(samples) and set(self.excluded).issuperset(samples))
+
     def dismissed_pairs(self, kinds: Iterable[str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Whether both keys of each pair were named in one act as not a problem of one of these kinds."""
         acts = defaultdict(set)  # key -> acts

@@ -3,6 +3,7 @@
 samples    the catalog, finished or growing
 damage     of each picture: content (byte_hash), score, message, evidence (JSON); of a healthy one the content only
 pairs      near duplicates: a, b (pixel_hash), subkind, similarity, distance, evidence
+biases     findings on the whole dataset: what gives labels away, in what the splits differ
 and, of each analysis of the embeddings, the table of its name (embeddings/analyses.py), by content (byte_hash)
 """
 
@@ -33,7 +34,18 @@ PAIRS = pa.schema(
         ("evidence", pa.string()),
     ]
 )
-EXAMINED = {"damage": DAMAGE, "pairs": PAIRS}
+BIASES = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("subkind", pa.string()),
+        ("samples", pa.list_(pa.string())),
+        ("concerned", pa.int64()),
+        ("score", pa.float64()),
+        ("message", pa.string()),
+        ("evidence", pa.string()),
+    ]
+)
+EXAMINED = {"damage": DAMAGE, "pairs": PAIRS, "biases": BIASES}
 SCHEMAS = EXAMINED | {analysis.name: analysis.schema for analysis in ANALYSES}
 Answer = TypeVar("Answer")
 
@@ -55,7 +67,7 @@ def catalog_stamp(dataset: Path) -> str | None:
 
 
 def examined(dataset: Path) -> dict:
-    """What the examination has done: `damage` and `pairs` -> the stamp of the catalog that each is complete for."""
+    """What the examination has done: table -> the stamp of the catalog that it is complete for."""
     path = dataset / "examined" / "examined.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 

@@ -1,5 +1,6 @@
 """The verdict: most harmful first, and a gate that opens when everything bad is ruled on and enough was looked at."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,8 @@ def found(tmp_path):
     found = findings_in(tmp_path, FILES)
     (tmp_path / "examined").mkdir()
     stamp = catalog_stamp(tmp_path)
-    (tmp_path / "examined" / "examined.json").write_text(f'{{"damage": "{stamp}", "pairs": "{stamp}"}}')
+    done = dict.fromkeys(("damage", "pairs", "biases"), stamp)
+    (tmp_path / "examined" / "examined.json").write_text(json.dumps(done))
     return found
 
 
@@ -44,7 +46,8 @@ def test_silent_harm_comes_before_loud_and_poor_pictures_last(found, waivers):
     told = verdict(found, 0, waivers.all())
     kinds = [line.kind for line in told.lines]
     assert kinds == [
-        "split_leak", "label_conflict", "corrupt", "exact_duplicate", "wrong_extension", "blank", "quality",
+        "split_leak", "label_conflict", "corrupt", "exact_duplicate",
+        "imbalance", "wrong_extension", "blank", "quality",
     ]  # fmt: skip
     assert told.lines[0].sentence == "1 picture stands in several splits (2 samples)"
     assert told.lines[2].sentence == "1 file cannot be read: empty"

@@ -1,0 +1,1 @@
+"""Biases: what gives the label away without looking, and in what the splits differ."""

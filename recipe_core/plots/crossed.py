@@ -1,0 +1,88 @@
+"""How groups of samples spread over a fact, and how many samples each class has in each split."""
+
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from recipe_core.plots.distribution import CHOSEN, QUIET
+
+COLOURS = (CHOSEN, "#e0873c", "#4a9d6e", QUIET)
+LONGEST = 24  # characters of a name
+
+
+def heatmap(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure:
+    """A row per group, a column per bin of the fact, coloured by the share of the group's samples in it.
+
+    Args:
+        table: group, place, name, samples, share, as `crossed` gives it.
+    """
+    places = table[["place", "name"]].drop_duplicates("place").sort_values("place")
+    wide = table.pivot_table(index="group", columns="place", values="share", aggfunc="sum", fill_value=0.0)
+    wide = wide.reindex(index=list(groups), columns=places["place"], fill_value=0.0)
+    counts = table.pivot_table(index="group", columns="place", values="samples", aggfunc="sum", fill_value=0)
+    counts = counts.reindex(index=list(groups), columns=places["place"], fill_value=0)
+    names, rows = [_shown(name) for name in places["name"]], [_shown(group) for group in groups]
+    figure = go.Figure(
+        go.Heatmap(
+            z=wide.to_numpy(),
+            x=list(range(len(names))),
+            y=list(range(len(rows))),
+            text=[[f"{rows[y]}: {names[x]}" for x in range(len(names))] for y in range(len(rows))],
+            customdata=counts.to_numpy(),
+            hovertemplate="%{text}<br>%{customdata:,} samples, %{z:.0%} of it<extra></extra>",
+            colorscale=[[0, "#f4f6fa"], [1, CHOSEN]],
+            zmin=0,
+            showscale=False,
+            xgap=1,
+            ygap=1,
+        )
+    )
+    every = max(1, len(names) // 12)
+    starts = [name.split(" to ")[0] for name in names[::every]]
+    figure.update_xaxes(tickvals=list(range(0, len(names), every)), ticktext=starts, automargin=True)
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", automargin=True)
+    return _laid_out(figure, 110 + 24 * len(rows))
+
+
+def class_bars(counts: pd.DataFrame) -> go.Figure:
+    """A bar per class, split by split.
+
+    Args:
+        counts: a row per class, a column per split, samples.
+    """
+    names = [_shown(label) for label in counts.index]
+    bars = [
+        go.Bar(
+            x=list(range(len(names))),
+            y=counts[split],
+            name=_shown(split or "no split"),
+            marker={"color": COLOURS[place % len(COLOURS)], "line": {"width": 0}},
+            hovertext=names,
+            hovertemplate="%{hovertext}<br>%{y:,} samples<extra></extra>",
+        )
+        for place, split in enumerate(counts.columns)
+    ]
+    figure = go.Figure(bars)
+    figure.update_layout(barmode="stack", showlegend=len(bars) > 1, legend={"orientation": "h", "y": 1.12})
+    figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, automargin=True)
+    return _laid_out(figure, 260)
+
+
+def marked_histogram(figure: go.Figure, least: float | None, most: float | None) -> go.Figure:
+    """A histogram with what sticks out marked: a line at either cut that lies within it."""
+    for edge in (least, most):
+        if edge is not None:
+            figure.add_vline(x=edge, line={"color": "#c0392b", "dash": "dot", "width": 2})
+    return figure
+
+
+def _laid_out(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 8, "b": 0}, dragmode=False)
+    return figure
+
+
+def _shown(name: object) -> str:
+    text = str(name) or "(empty)"
+    return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…", quote=False)
