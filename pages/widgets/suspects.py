@@ -21,7 +21,8 @@ BIG = 320  # px
 
 def view_choice(dataset: Dataset, kind: str) -> str | None:
     """Draw how to look at them, and what is not known yet; None where there is nothing to look at."""
-    for sentence in dataset.found.pending():
+    waiting = [*dataset.found.pending(), *dataset.found.unembedded()]
+    for sentence in waiting:
         st.caption(f":material/hourglass: {plain(sentence)}")
     _, total = dataset.found.page(kind, limit=0)
     if total:
@@ -30,7 +31,7 @@ def view_choice(dataset: Dataset, kind: str) -> str | None:
         return st.segmented_control("View", ["One by one", "List"], default="One by one", label_visibility="collapsed")
     if not dataset.catalog.choices("label")["value"].notna().any():
         st.info("The samples have no labels, so none can be wrong.", icon=":material/label_off:")
-    elif not dataset.found.pending():
+    elif not waiting:
         st.success("No label stands out as wrong.", icon=":material/check:")
     return None
 
