@@ -20,7 +20,8 @@ from recipe_core.data.embeddings.segments import Vectors
 DIMS = 512  # principal components of the vectors
 LANDMARKS = 2000  # pictures whose likeness to a picture are the features that the regression sees (Nystroem)
 RIDGE = 0.3
-ROUNDS, STEPS = 2, 12
+ROUNDS, STEPS = 2, 40
+FIRST_RATE = 0.3  # of errors; from a low one the fit may end where the pictures tell little and few labels are wrong
 CANDIDATES = 20  # classes that are considered of each sample, its own among them
 SHARPNESS = np.exp(np.linspace(-1, 2.5, 25))
 PAIRED_CLASSES = 300  # up to so many, which class is mistaken for which is learned; beyond, only how often
@@ -162,7 +163,7 @@ def _believed(scores: torch.Tensor, among: torch.Tensor, classes: int) -> torch.
     scores = scores / scores.max(1).values.mean().clamp(min=1e-6)
     given, paired = among[:, :1].expand_as(among), classes <= PAIRED_CLASSES
     pair = among * classes + given
-    rate, mistaken = 0.05, torch.full((classes * classes,), 1 / (classes - 1)) if paired else None
+    rate, mistaken = FIRST_RATE, torch.full((classes * classes,), 1 / (classes - 1)) if paired else None
     for _ in range(STEPS):
         taken = mistaken[pair] if mistaken is not None else torch.full_like(scores, 1 / (classes - 1))
         link = rate * taken

@@ -50,6 +50,17 @@ def test_planted_label_errors_are_found_with_the_right_label_suggested(rate, tmp
     assert (suggested == [f"class {label}" for label in truth[accused & wrong]]).mean() > 0.9
 
 
+def test_many_labels_that_are_wrong_at_random_are_not_taken_for_pictures_that_tell_little(tmp_path):
+    points, truth = vectors(10, 150, spread=0.6)
+    chance = np.random.default_rng(1)
+    wrong = chance.random(len(truth)) < 0.4
+    labels = np.where(wrong, (truth + chance.integers(1, 10, len(truth))) % 10, truth)
+    found = label_errors(embedded(tmp_path, points, [str(label) for label in labels])).to_pandas()
+    accused = (found["wrong"] > CUT).to_numpy()
+    assert (accused & wrong).sum() >= 0.7 * wrong.sum()
+    assert (accused & wrong).sum() >= 0.8 * accused.sum()
+
+
 def test_next_to_nothing_is_claimed_of_right_labels(tmp_path):
     points, truth = vectors()
     found = label_errors(embedded(tmp_path, points, [str(label) for label in truth])).to_pandas()
