@@ -8,6 +8,7 @@ fitted, and a label is then mistaken at a rate and into classes that are fitted 
 learns from what the first believes in place of the labels.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,8 +100,8 @@ def judge(points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     features, classes = _Landmarks.among(points), int(labels.max()) + 1
     belief, among = torch.ones(len(labels), 1), torch.from_numpy(labels)[:, None]
     for _ in range(ROUNDS):
-        scores, among = features.left_out(among, belief, labels, classes)
-        belief = _believed(scores, among, classes)
+        scores, rest, among = features.left_out(among, belief, labels, classes)
+        belief = _believed(scores, rest, among, classes)
     other = among.gather(1, belief[:, 1:].argmax(1, keepdim=True) + 1)[:, 0]
     return (1 - belief[:, 0]).double().clamp(0, 1).numpy(), other.numpy()
 
@@ -130,8 +131,13 @@ class _Landmarks:
 
     def left_out(
         self, among: torch.Tensor, belief: torch.Tensor, labels: np.ndarray, classes: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What all others say of each sample: the scores of CANDIDATES classes, the given one first, and which."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What all others say of each sample.
+
+        Returns:
+            The scores of CANDIDATES classes, the given one first; the mean score of all other classes; and which
+            classes they are.
+        """
         width = self.half.shape[1]
         square = RIDGE * torch.eye(width, dtype=torch.float64)
         product = torch.zeros(width, classes)
@@ -141,26 +147,34 @@ class _Landmarks:
             product += block.T @ _targets(among[rows], belief[rows], share)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(square)).float()
         weights, given = inverse @ product, torch.from_numpy(labels)[:, None]
-        scores, which = [], []
+        scores, rests, which = [], [], []
         for rows, block in self.blocks():
             own = ((block @ inverse) * block).sum(1, keepdim=True).clamp(max=0.999)
             left = (block @ weights - own * _targets(among[rows], belief[rows], share)) / (1 - own)
-            first = left.gather(1, given[rows])
+            total, first = left.sum(1, keepdim=True), left.gather(1, given[rows])
             left.scatter_(1, given[rows], -torch.inf)
             best = left.topk(min(CANDIDATES, classes) - 1)
             scores.append(torch.cat([first, best.values], 1))
+            rests.append((total - scores[-1].sum(1, keepdim=True)) / max(1, classes - scores[-1].shape[1]))
             which.append(torch.cat([given[rows], best.indices], 1))
-        return torch.cat(scores), torch.cat(which)
+        return torch.cat(scores), torch.cat(rests), torch.cat(which)
 
 
 def _targets(among: torch.Tensor, belief: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(among), len(share)).scatter_(1, among, belief) - share
 
 
-def _believed(scores: torch.Tensor, among: torch.Tensor, classes: int) -> torch.Tensor:
+def _believed(scores: torch.Tensor, rest: torch.Tensor, among: torch.Tensor, classes: int) -> torch.Tensor:
     """How likely each candidate is the true class, given the label, which is the first candidate: (n, candidates)."""
-    scores = scores - scores.mean(1, keepdim=True)
-    scores = scores / scores.max(1).values.mean().clamp(min=1e-6)
+    middle = scores.mean(1, keepdim=True)
+    scale = (scores - middle).max(1).values.mean().clamp(min=1e-6)
+    scores, rest, others = (scores - middle) / scale, (rest - middle) / scale, classes - scores.shape[1]
+
+    def softmax(by: float) -> torch.Tensor:
+        # The classes that are no candidates count, too: else a softmax that tells little would fit many classes best.
+        logits = torch.cat([scores * by, rest * by + (math.log(others) if others else -math.inf)], 1)
+        return torch.softmax(logits, 1)[:, :-1]
+
     given, paired = among[:, :1].expand_as(among), classes <= PAIRED_CLASSES
     pair = among * classes + given
     rate, mistaken = FIRST_RATE, torch.full((classes * classes,), 1 / (classes - 1)) if paired else None
@@ -168,8 +182,8 @@ def _believed(scores: torch.Tensor, among: torch.Tensor, classes: int) -> torch.
         taken = mistaken[pair] if mistaken is not None else torch.full_like(scores, 1 / (classes - 1))
         link = rate * taken
         link[:, 0] = 1 - rate
-        told = [(torch.softmax(scores * float(by), 1) * link).sum(1).clamp(min=1e-9).log().mean() for by in SHARPNESS]
-        joint = torch.softmax(scores * float(SHARPNESS[int(torch.stack(told).argmax())]), 1) * link
+        told = [(softmax(float(by)) * link).sum(1).clamp(min=1e-9).log().mean() for by in SHARPNESS]
+        joint = softmax(float(SHARPNESS[int(torch.stack(told).argmax())])) * link
         belief = joint / joint.sum(1, keepdim=True).clamp(min=1e-12)
         rate = float(1 - belief[:, 0].mean())
         if mistaken is not None:

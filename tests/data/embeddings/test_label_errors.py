@@ -61,6 +61,15 @@ def test_many_labels_that_are_wrong_at_random_are_not_taken_for_pictures_that_te
     assert (accused & wrong).sum() >= 0.8 * accused.sum()
 
 
+def test_label_errors_are_found_among_many_small_classes(tmp_path):
+    points, truth = vectors(400, 8, spread=0.15)
+    labels = planted(truth, 0.1, 400)
+    found = label_errors(embedded(tmp_path, points, [str(label) for label in labels])).to_pandas()
+    accused, wrong = (found["wrong"] > CUT).to_numpy(), (labels != truth) & found["wrong"].notna().to_numpy()
+    assert (accused & wrong).sum() >= 0.7 * wrong.sum()
+    assert (accused & wrong).sum() >= 0.8 * accused.sum()
+
+
 def test_next_to_nothing_is_claimed_of_right_labels(tmp_path):
     points, truth = vectors()
     found = label_errors(embedded(tmp_path, points, [str(label) for label in truth])).to_pandas()
