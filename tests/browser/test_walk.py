@@ -116,6 +116,7 @@ def test_back_and_forward_go_through_what_was_seen(page: Page, dashboard: Dashbo
     selected(page, f"28 of {SAMPLES}")
     choose(page, "sort", "brightness")
     page.wait_for_url("**sort=brightness**")
+    expect(page.locator(".tile").first.locator(".caption")).to_contain_text("dark · ")  # sorted by now
     brightest_last = names(page)
     page.go_back()
     page.wait_for_url(lambda url: "sort=" not in url)
