@@ -107,12 +107,12 @@ def test_an_uploaded_zip_is_scanned_and_its_tiff_is_shown(page: Page, dashboard:
 
 
 def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashboard: Dashboard):
-    image = make_many(dashboard.folder / "many", 4_000)  # seconds of work on any machine
+    image = make_many(dashboard.folder / "many", 8_000)  # seconds of work on any machine
     look_at(page, dashboard.folder / "many")
-    understood(page, "flat folder: 4,000 samples")
+    understood(page, "flat folder: 8,000 samples")
     press(page, "Add and scan")
     card = widget(page, "card-many")
-    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 4,000"))).to_be_visible(timeout=SLOW)
+    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 8,000"))).to_be_visible(timeout=SLOW)
     card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
     expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
@@ -123,7 +123,8 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     picture(100, 0, (16, 16)).save(image, "JPEG")  # all that are left are quick to read now
     card.get_by_role("button", name="Resume scan").click()
     scanned(page, "many")
-    expect(card.get_by_text("4,000 samples, ", exact=False)).to_be_visible()
+    expect(card.get_by_text("8,000 samples, ", exact=False)).to_be_visible()
+    picture(100, 1, (512, 384)).save(image, "JPEG")  # all have changed, so the second scan takes seconds, too
     card.get_by_role("button", name="Rescan").click()
     expect(card.get_by_role("button", name="Cancel scan")).to_be_visible(timeout=SLOW)
     scanned(page, "many")
