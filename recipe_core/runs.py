@@ -120,19 +120,21 @@ def work(context: JobContext) -> None:
     from recipe_core.training.fit import fit
     from recipe_core.training.predictions import FixedBatch, just_before_the_net, predict
     from recipe_core.training.presets import PRESETS
+    from recipe_core.training.ranks import companions
 
     record, artifacts = context.spec["record"], context.folder / "artifacts"
     spec = RunSpec.from_dict(record["spec"])
     tensors = frozen_tensors(context)
-    pipeline = PRESETS[spec.preset](tensors, spec)
-    print(f"{spec.preset} on {pipeline.device}, {torch.get_num_threads()} threads, {pipeline.total_steps} steps")
-    _save_json(artifacts / "device.json", {"device": _device_name(pipeline.device), "tensors": str(tensors)})
-    for split, loader in zip(SPLITS, (pipeline.train_loader, pipeline.val_loader), strict=True):
-        _save_arrays(artifacts / f"inputs_{split}.npz", just_before_the_net(loader))  # type: ignore[arg-type]
-    mine = jobs.current(context.job.id, context.job.attempt)
-    with MetricWriter(context.store, context.job.id, mine) as writer:
-        recorder = _Recorder(context, writer, pipeline.total_steps or 0)
-        model = fit(pipeline, spec, context.folder, recorder, FixedBatch(pipeline, spec.seed, artifacts))
+    with companions(spec, tensors, context.folder, jobs.die_with_parent) as share:
+        pipeline = PRESETS[spec.preset](tensors, spec)
+        print(f"{spec.preset} on {pipeline.device}, {torch.get_num_threads()} threads, {pipeline.total_steps} steps")
+        _save_json(artifacts / "device.json", {"device": _device_name(pipeline.device), "tensors": str(tensors)})
+        for split, loader in zip(SPLITS, (pipeline.train_loader, pipeline.val_loader), strict=True):
+            _save_arrays(artifacts / f"inputs_{split}.npz", just_before_the_net(loader))  # type: ignore[arg-type]
+        mine = jobs.current(context.job.id, context.job.attempt)
+        with MetricWriter(context.store, context.job.id, mine) as writer:
+            recorder = share(_Recorder(context, writer, pipeline.total_steps or 0))
+            model = fit(pipeline, spec, context.folder, recorder, FixedBatch(pipeline, spec.seed, artifacts))
     context.report(phase="evaluating", step=pipeline.total_steps, total_steps=pipeline.total_steps)
     probabilities, labels = predict(model, pipeline.val_loader, pipeline.forward, context.check)
     Evaluation.of(probabilities, labels, record["classes"]).save(artifacts)

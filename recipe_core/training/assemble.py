@@ -14,6 +14,7 @@ from recipe_core.training.batches import Batches
 from recipe_core.training.expectation import class_prior
 from recipe_core.training.models import MODELS, last_linear, own_model, start_at_prior, start_at_zero
 from recipe_core.training.pipeline import Pipeline, default_train_step
+from recipe_core.training.place import SharedStep, device_of, place
 from recipe_core.training.spec import RunSpec
 
 EVAL_BATCH = 128  # samples at least: without gradients more fit, and small batches are slow
@@ -31,12 +32,15 @@ def assemble(folder: Path, spec: RunSpec, model: str, zero_input: bool = False, 
         BadSettings: the spec asks for what this machine or dataset does not have.
         BadModel: the user's model file cannot be used.
     """
-    device = _device(spec.device)
+    device = device_of(spec.device)
     split = functools.partial(
         Batches, folder, seed=spec.seed, zero_input=zero_input, device=device, channels_last=spec.channels_last
     )
     labels = np.load(folder / "train_labels.npy")
-    train = split(split="train", batch_size=spec.batch_size, rows=_subset(len(labels), fixed or spec.subset, spec.seed))
+    rows = _subset(len(labels), fixed or spec.subset, spec.seed)
+    train = split(split="train", batch_size=spec.batch_size, rows=rows, share=place())
+    if train.batch_size % spec.processes:
+        raise BadSettings(f"batch_size is {train.batch_size}, which {spec.processes} processes cannot share evenly.")
     val = split(split="val", batch_size=max(spec.batch_size, EVAL_BATCH))
     num_classes = len(train.classes)
     total_steps = spec.total_steps(len(train))
@@ -44,6 +48,7 @@ def assemble(folder: Path, spec: RunSpec, model: str, zero_input: bool = False, 
         raise BadSettings(f"warmup_steps is {spec.warmup_steps}, but the run has {total_steps} steps only.")
     prior = class_prior(np.bincount(labels, minlength=num_classes))
     build = _own_model if spec.model_file else _preset_model
+    train_step = functools.partial(default_train_step, autocast=torch.bfloat16) if spec.bf16 else default_train_step
     return Pipeline(
         model_fn=functools.partial(build, spec, model, train.size, prior),
         train_loader=train,
@@ -51,7 +56,7 @@ def assemble(folder: Path, spec: RunSpec, model: str, zero_input: bool = False, 
         num_classes=num_classes,
         optimizer_fn=functools.partial(_optimizer, spec),
         scheduler_fn=functools.partial(_scheduler, spec, total_steps) if _rate_changes(spec) else None,
-        train_step=functools.partial(default_train_step, autocast=torch.bfloat16) if spec.bf16 else default_train_step,
+        train_step=SharedStep(train_step) if place()[1] > 1 else train_step,
         preprocess_train=train.normalise,
         preprocess_eval=val.normalise,
         raw_train_loader=_Raw(train),
@@ -73,13 +78,6 @@ class _Raw:
 
     def __iter__(self):
         return self.batches.raw()
-
-
-def _device(wanted: str) -> str:
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise BadSettings("device is cuda, but torch finds no CUDA device on this machine; take device=auto or cpu.")
-    return "cuda" if there and wanted != "cpu" else "cpu"
 
 
 def _subset(samples: int, wanted: int | None, seed: int) -> np.ndarray | None:

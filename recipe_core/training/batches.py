@@ -27,6 +27,7 @@ class Batches:
         rows: the subset of the split's rows to give, by default all.
         zero_input: zeros instead of the images.
         device: where x and y are made; images travel as uint8.
+        share: (k, n): of each batch every n-th sample from the k-th on, for the k-th of n processes.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Batches:
         zero_input: bool = False,
         device: str = "cpu",
         channels_last: bool = False,
+        share: tuple[int, int] = (0, 1),
     ):
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         self.classes: tuple[str, ...] = tuple(meta["classes"])
@@ -53,6 +55,7 @@ class Batches:
         self.shuffle = split == "train" if shuffle is None else shuffle
         self.zero_input = zero_input
         self.device = device
+        self.share = share
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         mean, std = np.array(meta["channel_mean"]), np.array(meta["channel_std"])
         std = np.where(std < FLAT_STD, 1.0, std)
@@ -118,7 +121,8 @@ class Batches:
 
     def _slice(self, order: np.ndarray, position: int) -> np.ndarray:
         # Sorted: the memory map is then read forwards.
-        return np.sort(order[position * self.batch_size : (position + 1) * self.batch_size])
+        batch = np.sort(order[position * self.batch_size : (position + 1) * self.batch_size])
+        return batch[self.share[0] :: self.share[1]]
 
     def _batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         labels = torch.from_numpy(self._labels[rows]).to(self.device)

@@ -13,6 +13,7 @@ from torch import nn
 
 from recipe_core.training.gauge import require_finite
 from recipe_core.training.pipeline import Pipeline
+from recipe_core.training.place import place
 
 EVERY_SECONDS = 60.0
 
@@ -51,10 +52,14 @@ class Checkpoint:
     def save(self, step: int) -> None:
         """Write it beside its place and rename it into it; the old one stays if that fails, as on a full disk.
 
+        Of the processes that share a run only the first writes.
+
         Raises:
             Diverged: a weight is no finite number; the old one stays.
         """
         require_finite(self._parts["model"], step)
+        if place()[0] > 0:
+            return
         content = io.BytesIO()
         state = {name: part.state_dict() for name, part in self._parts.items() if part is not None}
         torch.save({"step": step, "batches": self._batches(), "random": _random_state(), **state}, content)

@@ -114,6 +114,7 @@ class RunSpec:
     device: str = setting(
         "auto", "Where to compute; auto takes a GPU if there is one.", choices=("auto", "cpu", "cuda")
     )
+    processes: int = setting(1, "Processes that share each batch, on a GPU each; on a CPU they share its cores.", 1, 64)
     bf16: bool = setting(False, "Compute in 16 bits where that is safe; faster on a GPU.")
     channels_last: bool = setting(False, "Keep the channels innermost in memory; faster with bf16 on a GPU.")
     compile: bool = setting(False, "Compile the model; a slow start, then faster on a GPU.")

@@ -47,6 +47,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """An empty page of 1440x900; the test fails if a script in it raised an error."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
+    page.set_default_timeout(60_000)  # ms; two test processes share the machine
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page

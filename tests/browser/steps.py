@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Locator, Page, expect
 
 COUNT = re.compile(r"^[\d,]+( of [\d,]+)? samples?$")
-SLOW = 20_000  # ms
+SLOW = 60_000  # ms
 expect.set_options(timeout=SLOW)  # a busy machine needs more than the usual 5 s
 
 

@@ -52,7 +52,7 @@ def understood(page: Page, sentence: str) -> None:
 
 def scanned(page: Page, name: str) -> None:
     """Waits until a dataset's card offers another scan."""
-    expect(widget(page, f"card-{name}").get_by_role("button", name="Rescan")).to_be_visible(timeout=60_000)
+    expect(widget(page, f"card-{name}").get_by_role("button", name="Rescan")).to_be_visible(timeout=2 * SLOW)
 
 
 def test_a_folder_is_added_by_its_path_and_browsed(page: Page, dashboard: Dashboard):
