@@ -12,6 +12,7 @@ RecipeError
 ├── OutOfMemory    a batch that is too large for the device
 ├── Conflict       what was asked clashes with what is there or under way
 ├── NotTrainable   a dataset that nothing can be trained on as it is
+├── Unavailable    a database that cannot be read or written just now
 └── Stopped        a job was asked to stop (raised inside its worker only)
     └── Replaced   it was given up or given to another attempt: nothing more may be written
 """
@@ -73,6 +74,10 @@ class Conflict(RecipeError):
 
 class NotTrainable(RecipeError):
     """Nothing can be trained on a dataset as it is."""
+
+
+class Unavailable(RecipeError):
+    """The database cannot be read or written just now: a full disk, a lock, no permission."""
 
 
 class Stopped(RecipeError):

@@ -4,6 +4,7 @@ Everything that several processes write at once stands here (datasets, decisions
 files beside it. A store may be used from any thread and any process; each write is one short transaction.
 """
 
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy import (
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Engine,
+    ExceptionContext,
     Float,
     Index,
     Integer,
@@ -24,6 +26,18 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable
+
+from recipe_core.errors import Unavailable
+
+# Errors of the machine, by SQLite's codes; any other is a mistake in a statement.
+OF_THE_MACHINE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 
 schema = MetaData()
 
@@ -146,7 +160,11 @@ RULED = (decisions, decided_samples, looks, waivers, answers)  # what goes when 
 
 
 class Store:
-    """`Store("workspace").engine` is the database at `workspace/recipe.db`, made where it is missing."""
+    """`Store("workspace").engine` is the database at `workspace/recipe.db`, made where it is missing.
+
+    Raises, now and whenever it is used:
+        Unavailable: the database cannot be read or written: a full disk, a lock, no permission.
+    """
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder).resolve()
@@ -167,5 +185,12 @@ def _open(url: str) -> Engine:
     def _configure(connection, _record):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "handle_error")
+    def _translate(context: ExceptionContext):
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)
+        if code & 0xFF in OF_THE_MACHINE:  # the primary code is the lowest byte
+            reason = f"{engine.url.database} cannot be used just now ({context.original_exception})"
+            raise Unavailable(f"The database {reason}; put that right, and try again.")
 
     return engine

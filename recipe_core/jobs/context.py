@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 
 from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
 
 from recipe_core import settings
-from recipe_core.errors import Replaced, Stopped
+from recipe_core.errors import Replaced, Stopped, Unavailable
 from recipe_core.jobs.queue import Job, current
 from recipe_core.store import Store
 from recipe_core.store import jobs as table
@@ -84,7 +83,7 @@ class JobContext:
                 with self.store.engine.begin() as connection:
                     connection.execute(end)
                 return
-            except OperationalError:
+            except Unavailable:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(settings.HEARTBEAT_SECONDS)
@@ -108,7 +107,7 @@ class JobContext:
         try:
             with self.store.engine.begin() as connection:
                 row = connection.execute(beat).one_or_none()
-        except OperationalError:
+        except Unavailable:
             return False
         if row is None:
             self._replaced = True

@@ -1,0 +1,122 @@
+"""How long a point that a run has written takes to be seen, with ten viewers of four runs.
+
+    .venv/bin/python benchmarks/live.py [--workspace DIR] [--seconds 60]     # a workspace with the demo dataset scanned
+
+Needs Chromium at /usr/bin/chromium. Four runs at once take a step about 20 times a second; ten pages show all four
+laid over each other. Each page looks every 50 ms at the last step in its loss chart; beside it stands when that step
+was in the store, asked for every 50 ms too. Hypothesis: charts are renewed once a second, so half of the points are
+seen after half a second and a fraction, and nearly all within 2 s, though viewers, runs and server share two cores.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from gallery import FLAGS, PORT, ROOT, _wait_for_server
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(ROOT))
+
+from recipe_core import settings
+from recipe_core.runs import Run
+from recipe_core.workspace import Workspace
+
+RUNS, VIEWERS = 4, 10
+STEADY = """
+import time
+from torch import nn
+class Steady(nn.Sequential):
+    def forward(self, x):
+        time.sleep(0.05 * self.training)
+        return super().forward(x)
+def model(classes, size=48):
+    return Steady(nn.Flatten(), nn.Linear(3 * size * size, classes))
+"""
+WATCH = """() => { window.seen = []; let last = -1; setInterval(() => {
+  const chart = document.querySelector('.js-plotly-plot');
+  if (!chart || !chart.data) return;
+  const newest = Math.max(...chart.data.filter(t => t.x && t.x.length).map(t => t.x[t.x.length - 1]));
+  if (newest > last) { last = newest; window.seen.push([Date.now() / 1000, newest]); } }, 50); }"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", default="workspace")
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    workspace = Workspace(options.workspace)
+    settings.SLOTS["run"] = RUNS
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "steady.py"
+        model.write_text(STEADY)
+        steps = 20 * (options.seconds + 120)
+        demo = workspace.dataset("demo")
+        runs = [workspace.launch(demo, "linear", seed, model_file=model, steps=steps) for seed in range(RUNS)]
+        try:
+            _report(_measure(workspace, runs, options.seconds))
+        finally:
+            for run in runs:
+                run.stop()
+
+
+def _measure(workspace: Workspace, runs: list[Run], seconds: int) -> list[float]:
+    """Seconds from the store to the screen, of every renewal of every page."""
+    while not all(len(run.metrics()) for run in runs):
+        time.sleep(0.5)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)],
+        cwd=ROOT,
+        env=os.environ | {"RECIPE_WORKSPACE": str(workspace.folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_server()
+        with sync_playwright() as play:
+            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+            pages = [browser.new_page(viewport={"width": 1440, "height": 900}) for _ in range(VIEWERS)]
+            address = f"http://localhost:{PORT}/train?dataset=demo&" + "&".join(f"run={run.id}" for run in runs)
+            for page in pages:
+                page.goto(address)
+                page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+            time.sleep(5)
+            for page in pages:
+                page.evaluate(WATCH)
+            written = _written(runs, seconds)
+            seen = [page.evaluate("() => window.seen.slice(1)") for page in pages]
+    finally:
+        server.terminate()
+    steps, moments = np.array(written).T
+    # Of a step that a page shows: when the store had it first.
+    return [at - moments[np.searchsorted(steps, step)] for each in seen for at, step in each if step <= steps[-1]]
+
+
+def _written(runs: list[Run], seconds: int) -> list[tuple[float, float]]:
+    """The newest step of any run, and when it was in the store, as it changes."""
+    found: list[tuple[float, float]] = []
+    over = threading.Event()
+    threading.Timer(seconds, over.set).start()
+    while not over.wait(0.05):
+        newest = max(run.metrics(["train_loss"]).index[-1] for run in runs)
+        if not found or newest > found[-1][0]:
+            found.append((newest, time.time()))
+    return found
+
+
+def _report(delays: list[float]) -> None:
+    middle, most, longest = np.percentile(delays, [50, 95, 100])
+    within = np.mean(np.array(delays) <= 2)
+    print(
+        f"{len(delays)} renewals on {VIEWERS} pages of {RUNS} runs: median {middle:.2f} s, 95 % {most:.2f} s, "
+        f"longest {longest:.2f} s; within 2 s: {within:.1%}; load {os.getloadavg()[0]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
