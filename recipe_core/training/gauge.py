@@ -11,7 +11,7 @@ from recipe_core.errors import Diverged
 from recipe_core.training.pipeline import on_device_of
 
 DENSE = 50  # steps at the start of a run, and at its end, that are all measured
-EVERY = 10  # of the others
+EVERY = 25  # of the others
 ADVICE = "lower the learning rate or look at what enters there; the last good checkpoint is kept"
 
 
