@@ -118,7 +118,7 @@ def work(context: JobContext) -> None:
     import torch
 
     from recipe_core.training.fit import fit
-    from recipe_core.training.predictions import FixedBatch, just_before_the_net, predict
+    from recipe_core.training.predictions import FixedBatch, just_before_the_net, learnt_by_heart, predict
     from recipe_core.training.presets import PRESETS
     from recipe_core.training.ranks import companions
 
@@ -138,6 +138,9 @@ def work(context: JobContext) -> None:
     context.report(phase="evaluating", step=pipeline.total_steps, total_steps=pipeline.total_steps)
     probabilities, labels = predict(model, pipeline.val_loader, pipeline.forward, context.check)
     Evaluation.of(probabilities, labels, record["classes"]).save(artifacts)
+    if pipeline.train_loader.is_subset:  # type: ignore[attr-defined]
+        learnt = learnt_by_heart(model, pipeline.train_loader, pipeline.forward, context.check)  # type: ignore[arg-type]
+        _save_arrays(artifacts / "learnt.npz", learnt)
     verdicts = judge(Expectation.from_dict(record["expectation"]), read_metrics(context.store, context.job.id))
     _save_json(artifacts / "verdicts.json", [asdict(verdict) for verdict in verdicts])
 
@@ -300,6 +303,13 @@ class Run:
         """How it did on the whole validation set; None before the end."""
         artifacts = self.folder / "artifacts"
         return Evaluation.load(artifacts) if (artifacts / "evaluation.json").exists() else None
+
+    def learnt(self) -> dict[str, np.ndarray] | None:
+        """rows, labels and probabilities (samples, classes) of the training samples, of a run on a fixed subset.
+
+        None before the end, and of a run on all samples.
+        """
+        return _load_arrays(self.folder / "artifacts" / "learnt.npz")
 
     def fixed_batch(self) -> dict[str, np.ndarray] | None:
         """rows, labels, steps and probabilities (steps, samples, classes) of the validation batch that is followed."""

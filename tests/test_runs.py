@@ -184,6 +184,13 @@ def test_other_presets_finish_and_are_judged_too(others, preset):
     assert run.evaluation() is not None
 
 
+def test_of_a_run_on_a_subset_is_kept_what_it_says_of_its_samples_in_the_end(others):
+    learnt = others["one_batch"][0].learnt()
+    assert learnt["rows"].shape == learnt["labels"].shape == (8,)
+    assert learnt["probabilities"].shape == (8, len(others["one_batch"][0].classes))
+    assert others["majority"][0].learnt() is None  # it saw them all
+
+
 def test_followed_a_run_gives_each_step_once_with_all_its_metrics(followed):
     run, points = followed
     assert [point["step"] for point in points] == list(range(STEPS + 1))

@@ -32,6 +32,7 @@ PICTURE = 48  # px
 def predictions(dataset: Dataset, view: TrainView, run: Run) -> None:
     """Draw what there is: the fixed batch from the first look on, the rest when the run has finished."""
     evaluation = run.evaluation()
+    _learnt(dataset, run)
     if evaluation is not None:
         _summary(evaluation, run)
         left, right = st.columns(2, gap="large")
@@ -47,6 +48,28 @@ def predictions(dataset: Dataset, view: TrainView, run: Run) -> None:
         _mistakes(dataset, run, evaluation)
         _classes(evaluation)
     fragment(_followed, run_every=2.0 if run.job.active else None)(dataset, run)
+
+
+def _learnt(dataset: Dataset, run: Run) -> None:
+    """Of a run on a fixed subset: which of its samples the model does not tell right, though it saw little else."""
+    learnt = run.learnt()
+    if learnt is None:
+        return
+    labels, probabilities = learnt["labels"], learnt["probabilities"]
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    st.subheader("What it was to learn by heart", anchor=False)
+    st.markdown(f"**{len(labels) - len(wrong):,} of {len(labels):,}** training samples are told right.")
+    if not len(wrong):
+        return
+    st.caption(
+        "These are not. Where the others are, look at them first: often nobody could tell them, as a blank picture or "
+        "one that is there twice with two labels."
+    )
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:WORST]
+    names = run.classes
+    captions = [f"{names[labels[each]]} → {names[predicted[each]]} {probabilities[each].max():.0%}" for each in worst]
+    _samples(dataset, run, learnt["rows"][worst], captions, f"learnt-{run.id}", split="train")
 
 
 def _summary(evaluation: Evaluation, run: Run) -> None:
@@ -142,9 +165,9 @@ def _followed(dataset: Dataset, run: Run) -> None:
     st.plotly_chart(figure, config=CONFIG, key=f"followed-{run.id}", alt="Predictions of a fixed batch over the steps")
 
 
-def _samples(dataset: Dataset, run: Run, rows: Iterable[int], captions: list[str], key: str) -> None:
-    """A gallery of rows of the validation set; those that left the dataset since are left out."""
-    keys = run.samples("val")
+def _samples(dataset: Dataset, run: Run, rows: Iterable[int], captions: list[str], key: str, split="val") -> None:
+    """A gallery of rows of a split; those that left the dataset since are left out."""
+    keys = run.samples(split)
     wanted = {keys[row]: caption for row, caption in zip(rows, captions, strict=True)} if keys else {}
     known = {tile.id: tile for tile in tiles_of(dataset, _rows(dataset, wanted))}
     tiles = [replace(known[name], caption=caption) for name, caption in wanted.items() if name in known]

@@ -103,6 +103,11 @@ class Batches:
         return self._batch(np.asarray(rows, dtype=np.int64))
 
     @property
+    def is_subset(self) -> bool:
+        """Whether it gives some of its split's samples only."""
+        return len(self.rows) < len(self._labels)
+
+    @property
     def labels(self) -> np.ndarray:
         """int64 labels of all rows given, in the order of the split."""
         return self._labels[self.rows]
