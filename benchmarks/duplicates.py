@@ -17,15 +17,15 @@ import random
 import resource
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw
 
 from benchmarks.common import KINDS as SUFFIXES
 from benchmarks.common import show
+from benchmarks.copies import COPIES, cropped, resized, saved
 from recipe_core.data.decode import decode
 from recipe_core.data.duplicates.hamming import pairs_within
 from recipe_core.data.duplicates.search import near_duplicates
@@ -33,153 +33,6 @@ from recipe_core.data.measure import measure
 
 TILE = (640, 480)
 LEAST_CONTRAST = 12  # of an original: on a blank wall every kind of copy looks like every other wall
-
-
-def _resized(image: Image.Image, across: float, down: float) -> Image.Image:
-    size = max(8, round(image.width * across)), max(8, round(image.height * down))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
-    width, height = image.size
-    return image.crop(
-        (round(left * width), round(top * height), width - round(right * width), height - round(bottom * height))
-    )
-
-
-def _off_centre(image: Image.Image, chance: random.Random) -> Image.Image:
-    shares = [chance.uniform(0, 0.1) for _ in range(2)]
-    left, top = (share * chance.random() for share in shares)
-    return _cropped(image, left, top, shares[0] - left, shares[1] - top)
-
-
-def _barred(image: Image.Image, chance: random.Random) -> Image.Image:
-    image = image.copy()
-    height = max(3, round(image.height * chance.uniform(0.06, 0.15)))
-    top = chance.choice((0, image.height - height))
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, top, image.width, top + height - 1), fill=chance.choice(("white", "black", "navy", "gold")))
-    font = ImageFont.load_default(max(5, height * 0.75))
-    draw.text((image.width / 2, top + height / 2), f"copy {chance.randint(1, 99)}", "grey", font, anchor="mm")
-    return image
-
-
-def _written_on(image: Image.Image, chance: random.Random) -> Image.Image:
-    image = image.copy()
-    font = ImageFont.load_default(max(7, image.height * chance.uniform(0.12, 0.2)))
-    place = image.width * chance.uniform(0.4, 0.6), image.height * chance.uniform(0.2, 0.8)
-    ImageDraw.Draw(image).text(
-        place, chance.choice(("sample", "PROOF", "Nr. 27")), chance.choice(("white", "black", "red")), font, anchor="mm"
-    )
-    return image
-
-
-def _turned(image: Image.Image, chance: random.Random, angle: float = 5) -> Image.Image:
-    angle *= chance.choice((-1, 1))
-    fill = chance.choice(("black", "white", "mean", "away", "expand"))
-    if fill == "expand":
-        return image.rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    mean = tuple(int(value) for value in np.asarray(image).mean((0, 1)))
-    turned = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=mean if fill in ("mean", "away") else fill)
-    return _cropped(turned, *[0.045] * 4) if fill == "away" else turned
-
-
-def _toned(image: Image.Image, chance: random.Random) -> Image.Image:
-    gamma = chance.choice((0.6, 0.75, 1.35, 1.6))
-    image = image.point([round(255 * (value / 255) ** gamma) for value in range(256)] * 3)
-    return ImageEnhance.Contrast(image).enhance(chance.choice((0.7, 1.3)))
-
-
-def _watermarked(image: Image.Image, chance: random.Random) -> Image.Image:
-    """The same words all over the picture, half transparent."""
-    layer = Image.new("L", image.size)
-    font = ImageFont.load_default(max(7, image.height // 10))
-    for top in range(0, image.height, max(12, image.height // 4)):
-        for left in range(-top % 50, image.width, max(30, image.width // 3)):
-            ImageDraw.Draw(layer).text((left, top), "(c) 2026", 110, font)
-    return Image.composite(Image.new("RGB", image.size, "white"), image, layer)
-
-
-def _tinted(image: Image.Image, chance: random.Random) -> Image.Image:
-    """Each channel brighter or darker by up to 12 %, as by another white balance."""
-    factors = [chance.uniform(0.88, 1.12) for _ in range(3)]
-    return image.point([min(255, round(value * factor)) for factor in factors for value in range(256)])
-
-
-def _framed(image: Image.Image, chance: random.Random) -> Image.Image:
-    border = max(1, round(min(image.size) * chance.uniform(0.03, 0.06)))
-    return ImageOps.expand(image, border, chance.choice(("white", "black", "grey")))
-
-
-def _letterboxed(image: Image.Image, chance: random.Random) -> Image.Image:
-    """Bars at two opposite sides, to the shape that some frame has."""
-    width, height = image.size
-    bar = round(height * chance.uniform(0.08, 0.125))
-    whole = Image.new("RGB", (width, height + 2 * bar), chance.choice(("white", "black")))
-    whole.paste(image, (0, bar))
-    return whole
-
-
-def _captioned_below(image: Image.Image, chance: random.Random) -> Image.Image:
-    """A line of text below the picture, which grows by it."""
-    bar = max(4, round(image.height * chance.uniform(0.08, 0.15)))
-    whole = Image.new("RGB", (image.width, image.height + bar), chance.choice(("white", "black")))
-    whole.paste(image)
-    place = whole.width / 2, image.height + bar / 2
-    ImageDraw.Draw(whole).text(
-        place, f"Figure {chance.randint(1, 99)}", "grey", ImageFont.load_default(max(5, bar * 0.7)), anchor="mm"
-    )
-    return whole
-
-
-def _brighter(image: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Brightness(image).enhance(factor)
-
-
-def _crop_5(image: Image.Image) -> Image.Image:
-    return _cropped(image, *[0.05] * 4)
-
-
-TURN = Image.Transpose
-COPIES: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
-    "recompressed": lambda image, chance: image,  # what is saved in which quality: _save
-    "as WebP": lambda image, chance: image,
-    "half size": lambda image, chance: _resized(image, 0.5, 0.5),
-    "other size": lambda image, chance: _resized(image, s := chance.uniform(0.6, 1.8), s * chance.uniform(0.93, 1.07)),
-    "brighter": lambda image, chance: _brighter(image, chance.uniform(1.2, 1.5)),
-    "darker": lambda image, chance: _brighter(image, chance.uniform(0.5, 0.8)),
-    "contrast": lambda image, chance: ImageEnhance.Contrast(image).enhance(chance.choice((0.6, 1.5))),
-    "gamma, contrast": _toned,
-    "cropped 5 %": lambda image, chance: _crop_5(image),
-    "cropped off-centre": _off_centre,
-    "mirrored": lambda image, chance: image.transpose(TURN.FLIP_LEFT_RIGHT),
-    "upside down": lambda image, chance: image.transpose(chance.choice((TURN.FLIP_TOP_BOTTOM, TURN.ROTATE_180))),
-    "quarter turn": lambda image, chance: image.transpose(chance.choice((TURN.ROTATE_90, TURN.ROTATE_270))),
-    "caption bar": _barred,
-    "caption below": _captioned_below,
-    "text on it": _written_on,
-    "watermark": _watermarked,
-    "turned 5 degrees": _turned,
-    "blurred": lambda image, chance: image.filter(ImageFilter.GaussianBlur(max(image.size) / 320 + 0.4)),
-    "grey": lambda image, chance: image.convert("L").convert("RGB"),
-    "tinted": _tinted,
-    "frame": _framed,
-    "letterbox": _letterboxed,
-    "mirrored half low": lambda image, chance: _resized(image.transpose(TURN.FLIP_LEFT_RIGHT), 0.5, 0.5),
-    "cropped low": lambda image, chance: _crop_5(image),
-    "cropped brighter": lambda image, chance: _brighter(_crop_5(image), 1.25),
-    "turned captioned": lambda image, chance: _barred(image.transpose(TURN.ROTATE_90), chance),
-}
-LOW = {"recompressed": (20, 90), "mirrored half low": (50, 80), "cropped low": (40, 70)}  # qualities; else 85 to 95
-
-
-def _save(image: Image.Image, kind: str, chance: random.Random) -> bytes:
-    out = io.BytesIO()
-    if kind == "as WebP":
-        image.save(out, "WEBP", quality=chance.randint(50, 90))
-    else:
-        image.save(out, "JPEG", quality=chance.randint(*LOW.get(kind, (85, 95))))
-    return out.getvalue()
 
 
 def tiles(folder: Path) -> list[bytes]:
@@ -217,7 +70,7 @@ def plant(originals: list[bytes], copies: int, seed: int) -> tuple[list[bytes], 
             with Image.open(io.BytesIO(originals[number])) as file:
                 image = file.convert("RGB")
             truth[number, len(files)] = kind
-            files.append(_save(alter(image, chance), kind, chance))
+            files.append(saved(alter(image, chance), kind, chance))
     return files, truth
 
 
@@ -276,7 +129,7 @@ def draw_pairs(pairs: list[dict], thumbnails: Thumbnails, path: Path) -> None:
         for offset, row in ((0, pair["a"]), (100, pair["b"])):
             picture = Image.fromarray(thumbnails(row))
             factor = 96 / max(picture.size)
-            sheet.paste(_resized(picture, factor, factor), (left + offset, top))
+            sheet.paste(resized(picture, factor, factor), (left + offset, top))
         ImageDraw.Draw(sheet).text((left, top + 98), f"{pair['subkind']} {pair['similarity']:.2f}", "red")
     sheet.save(path)
 
@@ -299,8 +152,8 @@ def many(originals: list[bytes], count: int) -> None:
         with Image.open(io.BytesIO(originals[number % len(originals)])) as file:
             image = file.convert("RGB")
         left, top = chance.uniform(0, 0.5), chance.uniform(0, 0.5)
-        part = _cropped(image, left, top, 0.5 - left, 0.5 - top).resize(image.size, Image.Resampling.BICUBIC)
-        files.append(_save(part, "", chance))
+        part = cropped(image, left, top, 0.5 - left, 0.5 - top).resize(image.size, Image.Resampling.BICUBIC)
+        files.append(saved(part, "", chance))
     rows, thumbnails = measured(files)
     start = time.perf_counter()
     pairs = near_duplicates(rows, thumbnails)

@@ -78,6 +78,7 @@ def compare(
     bound = (NOISE_LEFT * noise) ** 2 + SHARE_LEFT**2 * strength
     sharp = torch.maximum(_sharpness(first), _sharpness(second)) > SHARP
     alike = ((correlation > ALIKE) & (sharp[:, None, None] | (left < bound))).float()
+    strength = _plainer(own, other, noise)
     tells = ((strength > noise**2) & (part > 0.5)).float()
     weights, likeness = tells * strength.sqrt().clamp_max(8 * noise), correlation.clamp(0, 1)
     agreement, similarity, informed = _mean(alike, tells), _mean(likeness, weights), tells.mean((1, 2))
@@ -107,6 +108,12 @@ def _misfit(first: torch.Tensor, second: torch.Tensor, laid: Alignment) -> torch
     return (off / centred.flatten(1).std(1).clamp_min(1)).nan_to_num(torch.inf)
 
 
+def _plainer(own: torch.Tensor, other: torch.Tensor, noise: float) -> torch.Tensor:
+    """Of each pair the details of the picture that has fewer: what is written on a picture tells nothing of the rest."""
+    fewer = (own > noise**2).sum((1, 2)) <= (other > noise**2).sum((1, 2))
+    return torch.where(fewer[:, None, None], own, other)
+
+
 def _sharpness(pictures: torch.Tensor) -> torch.Tensor:
     """Strength of what is finer than the details, as a share of theirs."""
     fine, coarse = _blurred(pictures, FINE), _blurred(pictures, COARSE)
@@ -118,7 +125,7 @@ def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def _blurred(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
-    return _averaged(pictures, _gaussian(pictures.shape[-1], pictures.shape[-1], sigma))
+    return _averaged(pictures, _linear(pictures.shape[-1], sigma))
 
 
 def _windows(pictures: torch.Tensor) -> torch.Tensor:
@@ -138,3 +145,13 @@ def _gaussian(places: int, side: int, sigma: float) -> torch.Tensor:
     middles = (torch.arange(places) + 0.5) * side / places - 0.5
     weights = torch.exp(-0.5 * ((middles[:, None] - torch.arange(side)) / sigma) ** 2)
     return weights / weights.sum(1, keepdim=True)
+
+
+@cache
+def _linear(side: int, sigma: float) -> torch.Tensor:
+    """The same, made to keep what is linear (local linear regression): else a slope would have details at the edges."""
+    weights = _gaussian(side, side, sigma)
+    away = torch.arange(side) - torch.arange(side)[:, None].float()
+    mean = (weights * away).sum(1, keepdim=True)
+    spread = (weights * (away - mean) ** 2).sum(1, keepdim=True)
+    return weights * (1 - mean * (away - mean) / spread)

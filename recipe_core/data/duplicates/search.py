@@ -110,8 +110,9 @@ def near_duplicates(
     if compared is None:
         return _with_earlier(rows, RESULT.empty_table(), earlier, old)
     compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
-    eligible = accepted(rows, pairs, compared)
+    eligible, unclear = accepted(rows, pairs, compared)
     best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
+    best = best[~unclear[best]]
     similarity = compared.similarity.numpy()[best]
     good = best[stand_out(pairs[best, :2], similarity, eligible[best], len(rows))]
     table = described(rows, pairs[good], compared.take(torch.from_numpy(good)))

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from recipe_core.data.duplicates.compare import Compared
 
@@ -21,9 +22,10 @@ RESULT = pa.schema(
     ]
 )
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
-LEAST_HEART, SURE_HEART = 0.4, 0.9
+LEAST_HEART, SURE_HEART = 0.4, 0.75
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
-LEAST_OVERLAP = 0.7
+LEAST_OVERLAP = 0.62
+MISLAID_MISFIT = 0.05  # up to which a pair that agrees but lies oddly is taken for a copy laid wrongly
 MOST_SHEAR = 0.06
 MOST_STRETCH = 1.22  # of one side against the other
 MOST_ANGLE = 12.0  # degrees
@@ -41,23 +43,36 @@ TURNS = (
 MIRRORED = {1, 2, 4, 7}
 
 
-def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarray:
-    """Which of the pairs are near duplicates, bool: the same details, laid over each other by a map that copying makes.
+def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the pairs are near duplicates: the same details, laid over each other by a map that copying makes.
 
     Args: see `described`.
+
+    Returns:
+        Two of bool: those that are; and those of which it cannot be said, since all agrees but the map, which can slide
+        where a picture is smooth. They are neither copies nor examples of how alike different pictures are.
     """
-    stretched = np.minimum(_stretch(compared.maps.numpy()), _stretch(_in_pixels(rows, pairs, compared)))
-    angle, shear = _turn_and_shear(_in_pixels(rows, pairs, compared))
-    enough = (
+    agrees = (
         ((compared.agreement > LEAST_AGREEMENT) | (compared.heart > SURE_HEART))
         & (compared.heart > LEAST_HEART)
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)
-        & (compared.informed > LEAST_INFORMED)
+    )
+    usual = (
+        (compared.informed > LEAST_INFORMED)
         & (compared.overlap > LEAST_OVERLAP)
         & (compared.covered > LEAST_OVERLAP)
+        & torch.from_numpy(_copyable(rows, pairs, compared))
     )
-    return enough.numpy() & (shear < MOST_SHEAR) & (stretched < MOST_STRETCH) & (np.abs(angle) < MOST_ANGLE)
+    return (agrees & usual).numpy(), (agrees & ~usual & (compared.misfit < MISLAID_MISFIT)).numpy()
+
+
+def _copyable(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarray:
+    """Whether each map is one that copying makes: hardly sheared, stretched or turned."""
+    maps = _in_pixels(rows, pairs, compared)
+    stretched = np.minimum(_stretch(compared.maps.numpy()), _stretch(maps))
+    angle, shear = _turn_and_shear(maps)
+    return (shear < MOST_SHEAR) & (stretched < MOST_STRETCH) & (np.abs(angle) < MOST_ANGLE)
 
 
 def described(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> pa.Table:
