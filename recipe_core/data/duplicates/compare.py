@@ -109,7 +109,7 @@ def _misfit(first: torch.Tensor, second: torch.Tensor, laid: Alignment) -> torch
 
 
 def _plainer(own: torch.Tensor, other: torch.Tensor, noise: float) -> torch.Tensor:
-    """Of each pair the details of the picture that has fewer: what is written on a picture tells nothing of the rest."""
+    """Of each pair the details of the picture that has fewer: writing on a picture tells nothing of the rest."""
     fewer = (own > noise**2).sum((1, 2)) <= (other > noise**2).sum((1, 2))
     return torch.where(fewer[:, None, None], own, other)
 

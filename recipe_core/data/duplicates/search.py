@@ -112,9 +112,9 @@ def near_duplicates(
     compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
     eligible, unclear = accepted(rows, pairs, compared)
     best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
-    best = best[~unclear[best]]
     similarity = compared.similarity.numpy()[best]
-    good = best[stand_out(pairs[best, :2], similarity, eligible[best], len(rows))]
+    good = stand_out(pairs[best, :2], similarity, (eligible | unclear)[best], len(rows)) & eligible[best]
+    good = best[good]
     table = described(rows, pairs[good], compared.take(torch.from_numpy(good)))
     report(1.0)
     return _with_earlier(rows, table, earlier, old)

@@ -25,7 +25,7 @@ LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.
 LEAST_HEART, SURE_HEART = 0.4, 0.75
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
 LEAST_OVERLAP = 0.62
-MISLAID_MISFIT = 0.05  # up to which a pair that agrees but lies oddly is taken for a copy laid wrongly
+MISLAID_MISFIT = 0.1  # up to which a pair that agrees but lies oddly is taken for a copy laid wrongly
 MOST_SHEAR = 0.06
 MOST_STRETCH = 1.22  # of one side against the other
 MOST_ANGLE = 12.0  # degrees
@@ -50,7 +50,7 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.
 
     Returns:
         Two of bool: those that are; and those of which it cannot be said, since all agrees but the map, which can slide
-        where a picture is smooth. They are neither copies nor examples of how alike different pictures are.
+        where a picture is smooth. If they stand out too, they are no examples of how alike different pictures are.
     """
     agrees = (
         ((compared.agreement > LEAST_AGREEMENT) | (compared.heart > SURE_HEART))
