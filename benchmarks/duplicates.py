@@ -4,7 +4,8 @@
                                               [--sheet PNG] [--hamming] [--many N]
 
 --photos: large pictures, cut into 640x480 tiles that do not overlap. --small: pictures taken as they are, as of 32x32.
---copies: of each kind for each seed; few beside the originals, else they crowd. --sheet: a picture of the pairs that were not planted, side by side: a data set can have duplicates of its own.
+--copies: of each kind for each seed; few beside the originals, else they crowd.
+--sheet: a picture of the pairs that were not planted, side by side: a data set can have duplicates of its own.
 --hamming: only the search among 64-bit hashes. --many: the whole search over N of the small pictures, jittered.
 
 HYPOTHESIS, stated before the measurement: recall >= 0.95 of each kind, precision >= 0.98, on photographs and on 32x32

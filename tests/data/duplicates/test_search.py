@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 from sklearn.datasets import load_digits, load_sample_images
 
 from recipe_core.data.decode import decode
@@ -91,6 +91,30 @@ def test_a_crop_says_which_was_cut_and_by_how_much():
     assert json.loads(found[0]["evidence"])["differences"][0] in {
         f"b is a crop of a: {cut} % cut off" for cut in range(17, 22)
     }
+
+
+def test_writing_on_smooth_pictures_does_not_hide_what_they_show():
+    smooth = [image.filter(ImageFilter.GaussianBlur(2.5)) for image in photographs()]
+    copies = [image.copy() for image in smooth[:12]]
+    for image in copies:
+        ImageDraw.Draw(image).text((10, 35), "PROOF", "black", ImageFont.load_default(18))
+    found = {(pair["a"], pair["b"]) for pair in search([*map(encoded, smooth), *map(encoded, copies)])}
+    planted = {(number, len(smooth) + number) for number in range(len(copies))}
+    assert len(planted & found) >= 11
+    assert found <= planted
+
+
+def slope(rng):
+    """A clear sky: one slope of light, of its own colour, and the noise of a camera."""
+    down, across = np.mgrid[-1:1:96j, -1:1:96j]
+    light = rng.uniform(90, 160) + rng.uniform(20, 50) * down + rng.uniform(-15, 15) * across
+    sky = light[:, :, None] * rng.uniform(0.7, 1.2, 3) + rng.normal(0, 1.5, (96, 96, 3))
+    return Image.fromarray(sky.clip(0, 255).astype(np.uint8))
+
+
+def test_clear_skies_are_no_copies_of_each_other():
+    rng = np.random.default_rng(0)
+    assert search([encoded(slope(rng)) for _ in range(30)]) == []
 
 
 def handwriting(how, count):
