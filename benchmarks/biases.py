@@ -77,7 +77,6 @@ def honest(pictures: Sequence[np.ndarray], labels: Sequence[str], seed: int) -> 
     """Samples of which nothing but the picture tells the label."""
     chance = np.random.default_rng(seed)
     numbers = chance.permutation(10 * len(pictures))[: len(pictures)]
-    first = datetime(2024, 1, 1, 8)  # in the morning
     return [
         Sample(
             picture,

@@ -20,7 +20,7 @@ from recipe_core.workspace import Dataset
 SHOWN = 20  # findings of a kind
 ROWS = 16  # classes in a chart
 TITLES = {"spurious_correlation": "Biases", "split_drift": "Splits", "imbalance": "Imbalance"}
-DRAWN_AS = {"colour": "red"}  # one channel shows the difference of a colour as well
+COLOURS = {"colour", "border_colour"}
 NOTHING = {
     "spurious_correlation": "No single fact, camera, format, time, name or metadata gives labels away.",
     "split_drift": "The splits do not differ more than chance explains, in labels or in any fact.",
@@ -102,8 +102,8 @@ def _chart(dataset: Dataset, finding: Finding, classes: pd.DataFrame) -> None:
         config=CONFIG,
         alt=f"{told['fact']} by {by}",
     )
-    fact = DRAWN_AS.get(told["fact"], told["fact"])
-    st.caption(f"Of each {by} the share with each **{plain(fact)}**; click a cell to browse its samples.")
+    fact = plain(told["fact"].replace("_", " "))
+    st.caption(f"Of each {by} the share with each **{fact}**; click a cell to browse its samples.")
     if points := event.selection.points:
         places = table.drop_duplicates("place").sort_values("place").reset_index(drop=True)
         cell = places.iloc[int(points[0]["x"])]
@@ -114,9 +114,13 @@ def _chart(dataset: Dataset, finding: Finding, classes: pd.DataFrame) -> None:
 def _narrowed(dataset: Dataset, view: View, fact: str, cell: pd.Series) -> View:
     """The view with the cell's values, where a column of the catalog holds them."""
     types = dataset.catalog.types()
-    column = DRAWN_AS.get(fact, fact)
-    if column not in types or cell["name"] == "any other" or is_time(types[column]):
+    if fact not in types or fact in COLOURS or cell["name"] == "any other":
         return view
-    if "low" in cell:
-        return view if cell["name"] == "none" else view.with_range(column, float(cell["low"]), float(cell["high"]))
-    return view.with_choices(column, [None if pd.isna(cell["value"]) else str(cell["value"])])
+    if "low" not in cell:
+        return view.with_choices(fact, [None if pd.isna(cell["value"]) else str(cell["value"])])
+    if cell["name"] == "none":
+        return view
+    ends = float(cell["low"]), float(cell["high"])
+    if is_time(types[fact]):
+        return view.with_range(fact, *(pd.Timestamp(end, unit="s").isoformat(timespec="seconds") for end in ends))
+    return view.with_range(fact, *ends)

@@ -1,5 +1,6 @@
 """How groups of samples spread over a fact, and how many samples each class has in each split."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -9,7 +10,9 @@ import plotly.graph_objects as go
 from recipe_core.plots.distribution import CHOSEN, QUIET
 
 COLOURS = (CHOSEN, "#e0873c", "#4a9d6e", QUIET)
-LONGEST = 24  # characters of a name
+LONGEST = 40  # characters of a name
+COLOUR = re.compile(r"#[0-9a-f]{6}")
+DAY = re.compile(r"^(\d{4}-\d\d-\d\d) \d\d:\d\d$")
 
 
 def heatmap(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure:
@@ -39,8 +42,8 @@ def heatmap(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure:
             ygap=1,
         )
     )
-    every = max(1, len(names) // 12)
-    starts = [name.split(" to ")[0] for name in names[::every]]
+    every = 1 if all(map(COLOUR.match, names[:1])) else max(1, len(names) // 12)
+    starts = [_tick(name) for name in names[::every]]
     figure.update_xaxes(tickvals=list(range(0, len(names), every)), ticktext=starts, automargin=True)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", automargin=True)
     return _laid_out(figure, 110 + 24 * len(rows))
@@ -76,6 +79,13 @@ def marked_histogram(figure: go.Figure, least: float | None, most: float | None)
         if edge is not None:
             figure.add_vline(x=edge, line={"color": "#c0392b", "dash": "dot", "width": 2})
     return figure
+
+
+def _tick(name: str) -> str:
+    """What stands below a bin: where it begins; of a colour a square of it."""
+    if COLOUR.fullmatch(name):
+        return f'<span style="color:{name}">\u2588</span>'
+    return DAY.sub(r"\1", name.split(" to ")[0])
 
 
 def _laid_out(figure: go.Figure, height: int) -> go.Figure:

@@ -5,17 +5,28 @@ from collections.abc import Sequence
 import duckdb
 import pandas as pd
 
+from recipe_core.data.biases.variables import written
 from recipe_core.data.findings.spreads import value_sql
 from recipe_core.data.locked_rows import quoted
-from recipe_core.data.selection import is_axis
+from recipe_core.data.selection import is_axis, is_time
 
 BINS, VALUES = 24, 24
+STEP = 51  # of a channel, in which colours are told apart: 5 shades of each
+SHADE = f"(least(floor({{}} / {STEP}), 4) * {STEP} + {STEP // 2})::INT"
+HEX = "('0x' || border_colour[{}:{}])::INT"
+
+
+def _colour(*channels: str) -> str:
+    """The middle of the part of all colours that one lies in, as #rrggbb, in SQL."""
+    return f"printf('#%02x%02x%02x', {', '.join(SHADE.format(channel) for channel in channels)})"
+
+
 MADE = {  # facts that no column holds: what stands for them, as SQL, and whether it is a number
     "file_number": (r"try_cast(regexp_extract(parse_filename(key, true), '(\d{1,15})\D*$', 1) AS DOUBLE)", True),
     "hour": ("hour(captured_at)::DOUBLE", True),
     "size": ("width || ' x ' || height", False),
-    "colour": ("red::DOUBLE", True),
-    "border_colour": ("border_colour", False),
+    "colour": (_colour("red", "green", "blue"), False),
+    "border_colour": (_colour(*(HEX.format(at, at + 1) for at in (2, 4, 6))), False),
 }
 
 
@@ -37,11 +48,14 @@ def crossed(tables: duckdb.DuckDBPyConnection, fact: str, by: str, groups: Seque
     chosen = (
         f"FROM (SELECT {quoted(by)} AS grp, {value} AS value FROM samples WHERE readable) WHERE list_contains(?, grp)"
     )
-    table = _numbers(tables, chosen, list(groups)) if number else _values(tables, chosen, list(groups))
+    if number:
+        table = _numbers(tables, chosen, list(groups), is_time(types.get(fact, "")))
+    else:
+        table = _values(tables, chosen, list(groups))
     return table.assign(share=table["samples"] / table.groupby("group")["samples"].transform("sum"))
 
 
-def _numbers(tables: duckdb.DuckDBPyConnection, chosen: str, groups: list[str]) -> pd.DataFrame:
+def _numbers(tables: duckdb.DuckDBPyConnection, chosen: str, groups: list[str], times: bool) -> pd.DataFrame:
     """In bins of equal width over the middle 99 %; what lies beyond is in the outermost."""
     ends = "quantile_cont(value, 0.005), quantile_cont(value, 0.995)"
     low, high = tables.execute(f"SELECT {ends} {chosen}", [groups]).fetchall()[0]
@@ -57,7 +71,7 @@ def _numbers(tables: duckdb.DuckDBPyConnection, chosen: str, groups: list[str]) 
     table["low"] = low + width * table["place"]
     table["high"] = table["low"] + width
     table["name"] = [
-        "none" if place == BINS else f"{start:.4g} to {end:.4g}"
+        "none" if place == BINS else f"{written(start, times)} to {written(end, times)}"
         for place, start, end in table[["place", "low", "high"]].itertuples(index=False)
     ]
     return table

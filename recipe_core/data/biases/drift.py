@@ -200,5 +200,5 @@ def _told(variable: Variable, more: np.ndarray) -> str:
         names = [variable.names[place] for place in np.flatnonzero(more) if variable.names[place]]
         return ", ".join(names[:3])
     if more[0]:
-        return f"{np.nanmax(variable.high[more]):.4g} or less"
-    return f"{np.nanmin(variable.low[more]):.4g} or more"
+        return f"{variable.written(np.nanmax(variable.high[more]))} or less"
+    return f"{variable.written(np.nanmin(variable.low[more]))} or more"

@@ -144,7 +144,7 @@ def describe(claim: Claim) -> tuple[str, dict]:
     in_between = int(((variable.low >= least) & (variable.high <= most)).sum())
     if in_between > 1.5 * len(region):  # several hills
         return "such values", {}
-    told = f"{least:.4g}" if least == most else f"{least:.4g} to {most:.4g}"
+    told = " to ".join(variable.written(end) for end in (least, most)[: 1 + (least < most)])
     return told, {"range": [least, most]} if one_column else {}
 
 

@@ -40,6 +40,7 @@ class Variable:
         bins: (n,) whole numbers from 0.
         names: what each bin holds, for people.
         low, high: of a number, what each bin ranges over; None elsewhere, NaN where a value is missing.
+        is_time: whether the numbers are seconds.
     """
 
     name: str
@@ -50,6 +51,16 @@ class Variable:
     names: tuple[str, ...]
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    is_time: bool = False
+
+    def written(self, value: float) -> str:
+        """A number of it for people."""
+        return written(value, self.is_time)
+
+
+def written(value: float, is_time: bool) -> str:
+    """A number, or seconds as a time, for people."""
+    return f"{pd.Timestamp(value, unit='s'):%Y-%m-%d %H:%M}" if is_time else f"{value:.4g}"
 
 
 def variables(samples: pd.DataFrame, types: dict[str, str]) -> Iterator[Variable]:
@@ -62,7 +73,7 @@ def variables(samples: pd.DataFrame, types: dict[str, str]) -> Iterator[Variable
     for name, family, origin, columns, make in _wanted(types):
         bins, *described = make(samples)
         if bins.min(initial=0) != bins.max(initial=0):
-            yield Variable(name, family, origin, columns, bins, *described)
+            yield Variable(name, family, origin, columns, bins, *described, is_time=is_time(types.get(name, "")))
 
 
 Binned = tuple[np.ndarray, tuple[str, ...]] | tuple[np.ndarray, tuple[str, ...], np.ndarray, np.ndarray]

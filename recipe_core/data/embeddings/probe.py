@@ -29,7 +29,7 @@ def probe(embedded: Embeddings, decisions: Decisions) -> tuple[Accuracy, Accurac
     only what was learned from. Of a large dataset MOST samples are used.
 
     Raises:
-        NotTrainable: fewer than two labels with enough samples.
+        NotTrainable: fewer than two labels with enough samples, or nearly all are excluded.
     """
     current = decisions.current()
     changed = current.loc[current["label"].notna(), ["key", "label"]]
@@ -42,10 +42,12 @@ def probe(embedded: Embeddings, decisions: Decisions) -> tuple[Accuracy, Accurac
     names, numbers = np.unique(np.concatenate([given[rows], after[rows]]).astype(str), return_inverse=True)
     if len(names) < 2 or len(rows) < 2 * FOLDS:
         raise NotTrainable("A linear model needs samples of two labels at least, with embeddings.")
+    tested = ~excluded[rows]
+    if tested.sum() < 2 * FOLDS:
+        raise NotTrainable("Nearly all samples are excluded, so that a linear model has nothing to learn from.")
     points = components(embedded.vectors, rows)
     points = np.hstack([points, np.ones((len(points), 1), np.float32)])
     before, after = numbers[: len(rows)], numbers[len(rows) :]
-    tested = ~excluded[rows]
     everything = np.ones(len(rows), bool)
     right = [
         _right(points, labels, learned, after, tested) for labels, learned in ((before, everything), (after, tested))
