@@ -28,6 +28,7 @@ from benchmarks.common import KINDS as SUFFIXES
 from benchmarks.common import show
 from recipe_core.data.embeddings import backbone as backbones
 from recipe_core.data.embeddings import outliers, space
+from recipe_core.data.embeddings.state import LAYERS
 from recipe_core.data.findings.embedded import AXES, beyond
 
 PLANTED = 10  # of each kind
@@ -59,7 +60,7 @@ class Subject:
         self.vectors, self.contents = InMemory(matrix), np.array([str(number) for number in range(len(matrix))], object)
         names, numbers = np.unique(labels, return_inverse=True)
         self.classes = names, numbers.astype(np.int32)
-        self.rows = pa.table({"content": self.contents})
+        self.rows, self.layers = pa.table({"content": self.contents}), LAYERS
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -83,7 +84,7 @@ def pixels(path: Path, side: int | None = None) -> np.ndarray:
 def strangers(folders: list[Path], side: int) -> dict[str, list[np.ndarray]]:
     """kind -> pictures that do not belong among photographs of animals and vehicles, of their size."""
     chance = np.random.default_rng(1)
-    kinds = {"digit": [], "writing": [], "noise": []}
+    kinds: dict[str, list[np.ndarray]] = {"digit": [], "writing": [], "noise": []}
     for digit in load_digits().images[:PLANTED]:
         image = Image.fromarray((255 - digit * 15.9).astype(np.uint8)).convert("RGB")
         kinds["digit"].append(np.asarray(image.resize((side, side), Image.Resampling.BICUBIC)))

@@ -100,7 +100,7 @@ def test_both_ends_along_chosen_axes_are_shown_and_decided_on(page: Page, dashbo
     lowest = page.get_by_test_id("stColumn").filter(has=page.get_by_role("heading", name="Lowest"))
     expect(lowest.locator(".tile").first).to_have_attribute("data-id", OLD, timeout=SLOW)
     expect(lowest.locator(".reason").first).to_contain_text("year 1,900")
-    expect(page.get_by_text("median 2,010", exact=False)).to_be_visible()
+    expect(page.get_by_text("dotted: from there on a sample sticks out", exact=False)).to_be_visible()
     choose(page, "axes", "brightness")
     page.wait_for_url(re.compile("axis=year&axis=brightness"))
     expect(page.locator(".js-plotly-plot")).to_have_count(2, timeout=SLOW)
@@ -118,12 +118,13 @@ def test_both_ends_along_chosen_axes_are_shown_and_decided_on(page: Page, dashbo
 def test_a_bar_of_a_class_and_a_cell_of_a_bias_lead_to_their_samples(page: Page, dashboard: Dashboard):
     dashboard.open(page, "labels?dataset=tints")
     expect(page.get_by_text("2 classes")).to_be_visible()
-    click_middle(page, widget(page, "classes-").or_(page.locator(".js-plotly-plot")).locator(".point path").first)
+    click_middle(page, page.locator(".js-plotly-plot .barlayer .point path").first)
     page.wait_for_url(re.compile(r"/browse\?.*is\.label="))
     dashboard.open(page, "labels?dataset=tints")
-    camera = page.locator('[class*="st-key-whole-"]').filter(has_text="device").last
-    chart = camera.locator(".js-plotly-plot .nsewdrag").first
+    card = page.locator('[class*="st-key-whole-"]:has(.js-plotly-plot)').filter(has_text="“device”")
+    chart = card.locator(".js-plotly-plot .nsewdrag").first
     chart.scroll_into_view_if_needed()
+    settled(page)
     area = chart.bounding_box()
     assert area
     page.mouse.click(area["x"] + area["width"] / 4, area["y"] + area["height"] / 4)

@@ -34,17 +34,20 @@ class Embeddings:
     Attributes:
         rows: content, key, label, split; label and split are null where none is given.
         vectors: of the same rows, float16 on disk; not normalised.
+        layers: how many of a vector's numbers come from each layer of the backbone; () where that is not known.
     """
 
     rows: pa.Table
     vectors: Vectors
+    layers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, catalog: Catalog) -> "Embeddings":
         """What is embedded now by the dataset's backbone."""
         from recipe_core.data.findings import tables  # which reads the analyses' tables
 
-        files, where = segments.known(catalog.folder, state.backbone_name(catalog.folder))
+        backbone = state.backbone_name(catalog.folder)
+        files, where = segments.known(catalog.folder, backbone)
 
         def answer(rows: duckdb.DuckDBPyConnection) -> pa.Table:
             rows.register("known", where)
@@ -55,7 +58,7 @@ class Embeddings:
         if found is None:
             return cls(nothing, Vectors([], np.empty(0, int), np.empty(0, int)))
         vectors = Vectors(files, found["file"].to_numpy(), found["row"].to_numpy())
-        return cls(found.select(nothing.column_names), vectors)
+        return cls(found.select(nothing.column_names), vectors, state.LAYERS if backbone == state.SHIPPED else ())
 
     def __len__(self) -> int:
         return self.rows.num_rows

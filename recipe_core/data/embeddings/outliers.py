@@ -2,16 +2,21 @@
 
 Both are the distance to the k-th nearest picture (Ramaswamy et al. 2000), of all or of those with the same label, as a
 multiple of what is usual (the median). With a large k several strangers of one kind, which lie near each other, do not
-hide one another. benchmarks/embeddings.py measures it.
+hide one another. Of the backbone that ships the last layer and the first of the inner ones count, each as much: by the
+last what is shown is strange, by the inner one how it is shown, as drawings are among photographs. The other inner
+layer tells classes apart, and hides strangers. benchmarks/embeddings.py measures it.
 """
+
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from recipe_core.data.embeddings import Embeddings
-from recipe_core.data.embeddings.space import REFERENCE, nearest, principal, sample_of
+from recipe_core.data.embeddings.space import REFERENCE, directions, nearest, principal, sample_of
 
 DIMS = 128
+COMPARED = 2  # layers
 NEIGHBOURS = 30
 SHOWN = 4  # nearest pictures that are kept as evidence
 SMALLEST_CLASS = 12  # pictures from which on a class has a look of its own
@@ -20,7 +25,7 @@ SMALLEST_CLASS = 12  # pictures from which on a class has a look of its own
 def outliers(embedded: Embeddings) -> pa.Table:
     """content, unlike_anything, unlike_class (null without a class), nearest, nearest_in_class (contents)."""
     count = len(embedded)
-    points = principal(embedded.vectors, DIMS)
+    points = principal(embedded.vectors, DIMS, partial(_strangeness, embedded.layers[:COMPARED]))
     unlike_anything, unlike_class = np.full(count, np.nan), np.full(count, np.nan)
     near: list[list[str]] = [[] for _ in range(count)]
     near_in_class: list[list[str]] = [[] for _ in range(count)]
@@ -39,6 +44,13 @@ def outliers(embedded: Embeddings) -> pa.Table:
             "nearest_in_class": pa.array(near_in_class, pa.list_(pa.string())),
         }
     )
+
+
+def _strangeness(layers: tuple[int, ...], block: np.ndarray) -> np.ndarray:
+    """The directions of each layer's numbers, or of all; of their roots, so that a few large ones do not outweigh."""
+    roots = np.sign(block) * np.sqrt(np.abs(block))
+    ends = np.cumsum(layers)
+    return np.hstack([directions(part) for part in np.split(roots, ends, axis=1)[: len(ends) or 1]])
 
 
 def _measure(

@@ -4,6 +4,8 @@ points = principal(embedded.vectors, 128)             # float32 (n, 128)
 distances, rows = nearest(points, 10)                 # each one's nearest others
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -13,14 +15,24 @@ REFERENCE = 50_000  # neighbours are looked for among all, or among so many of t
 BLOCK = 2048  # rows whose distances to all others are in memory at once
 
 
-def principal(vectors: Vectors, dims: int) -> np.ndarray:
-    """The directions of the vectors, by their principal components: float32 (n, dims or less)."""
-    count, width = vectors.shape
+def directions(block: np.ndarray) -> np.ndarray:
+    """Vectors (n, d) at a length of 1."""
+    return block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-6)
+
+
+def principal(vectors: Vectors, dims: int, seen_as: Callable[[np.ndarray], np.ndarray] = directions) -> np.ndarray:
+    """The directions of the vectors, by their principal components: float32 (n, dims or less).
+
+    Args:
+        seen_as: what is made of the vectors first, (n, d) -> (n, any).
+    """
+    count = len(vectors)
     if not count:
         return np.empty((0, 0), np.float32)
+    width = seen_as(vectors[:1]).shape[1]
     total, squares = np.zeros(width), torch.zeros(width, width, dtype=torch.float64)
     for _, block in vectors.blocks():
-        block = _directions(block)
+        block = seen_as(block)
         total += block.sum(0)
         part = torch.from_numpy(block)
         squares += (part.T @ part).double()
@@ -31,12 +43,8 @@ def principal(vectors: Vectors, dims: int) -> np.ndarray:
     axes *= np.where(np.abs(axes).max(0) == axes.max(0), 1, -1)  # a sign of our own: the solver's is by chance
     points = np.empty((count, axes.shape[1]), np.float32)
     for start, block in vectors.blocks():
-        points[start : start + len(block)] = (_directions(block) - mean.astype(np.float32)) @ axes
+        points[start : start + len(block)] = (seen_as(block) - mean.astype(np.float32)) @ axes
     return points
-
-
-def _directions(block: np.ndarray) -> np.ndarray:
-    return block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-6)
 
 
 def sample_of(count: int, most: int = REFERENCE) -> np.ndarray:

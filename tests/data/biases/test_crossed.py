@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recipe_core.data.biases.crossed import BINS, MADE, VALUES, crossed
+from recipe_core.data.biases.crossed import BINS, VALUES, crossed
 
 COUNT = 300
 SCRIPT = "<b>x</b>"

@@ -11,11 +11,12 @@ from recipe_core.data.embeddings.segments import Vectors
 from recipe_core.data.findings.embedded import beyond
 
 
-def embeddings_of(folder, matrix, labels):
+def embeddings_of(folder, matrix, labels, layers=()):
     np.save(folder / "v.npy", matrix.astype(np.float16))
     names = [f"{number:04}" for number in range(len(matrix))]
     rows = pa.table({"content": names, "key": names, "label": pa.array(labels, pa.string()), "split": names})
-    return Embeddings(rows, Vectors([folder / "v.npy"], np.zeros(len(matrix), int), np.arange(len(matrix))))
+    vectors = Vectors([folder / "v.npy"], np.zeros(len(matrix), int), np.arange(len(matrix)))
+    return Embeddings(rows, vectors, layers)
 
 
 def classes(count, seed=0):
@@ -36,6 +37,18 @@ def test_strangers_are_beyond_the_cut_though_they_are_several_of_one_kind(tmp_pa
     for axis in ("unlike_anything", "unlike_class"):
         found = values(outliers(embeddings_of(tmp_path, matrix, labels)), axis)
         assert set(np.flatnonzero(found > beyond(found))) == set(range(6)), axis
+
+
+def test_what_is_strange_in_either_of_two_layers_is_found_whatever_a_third_one_says(tmp_path):
+    matrix, labels = classes(600)
+    matrix[3, :40] = np.random.default_rng(9).normal(0, 1, 40)
+    matrix[5, 40:] = np.random.default_rng(8).normal(0, 0.1, 24)  # small numbers, as of a layer by itself
+    matrix[:, 40:] *= 0.1
+    third = 50 * np.random.default_rng(7).normal(0, 1, (600, 32))
+    there = embeddings_of(tmp_path, np.hstack([matrix, third]), labels, (40, 24, 32))
+    assert set(np.argsort(-values(outliers(there), "unlike_anything"))[:2]) == {3, 5}
+    unknown = embeddings_of(tmp_path, np.hstack([matrix, third]), labels)
+    assert set(np.argsort(-values(outliers(unknown), "unlike_anything"))[:2]) != {3, 5}
 
 
 def test_of_data_without_strangers_nearly_nobody_is_accused(tmp_path):
