@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -32,9 +33,7 @@ def heatmap(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure:
             z=wide.to_numpy(),
             x=list(range(len(names))),
             y=list(range(len(rows))),
-            text=[[f"{rows[y]}: {names[x]}" for x in range(len(names))] for y in range(len(rows))],
-            customdata=counts.to_numpy(),
-            hovertemplate="%{text}<br>%{customdata:,} samples, %{z:.0%} of it<extra></extra>",
+            hoverinfo="skip",
             colorscale=[[0, "#f4f6fa"], [1, CHOSEN]],
             zmin=0,
             showscale=False,
@@ -42,11 +41,34 @@ def heatmap(table: pd.DataFrame, groups: Sequence[str]) -> go.Figure:
             ygap=1,
         )
     )
+    figure.add_trace(_middles(wide.to_numpy(), counts.to_numpy(), names, rows))
+    # Whichever middle is nearest: of a lattice that is the cell under the pointer.
+    figure.update_layout(clickmode="event+select", hovermode="closest", hoverdistance=-1, showlegend=False)
     every = 1 if all(map(COLOUR.match, names[:1])) else max(1, len(names) // 12)
     starts = [_tick(name) for name in names[::every]]
     figure.update_xaxes(tickvals=list(range(0, len(names), every)), ticktext=starts, automargin=True)
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=rows, autorange="reversed", automargin=True)
     return _laid_out(figure, 110 + 24 * len(rows))
+
+
+def _middles(shares: np.ndarray, counts: np.ndarray, names: Sequence[str], rows: Sequence[str]) -> go.Scatter:
+    """Invisible points in the cells: a heat map itself cannot be selected from."""
+    y, x = (each.ravel() for each in np.indices(shares.shape))
+    told = [
+        f"{rows[row]}: {names[place]}<br>{counts[row, place]:,} samples, {shares[row, place]:.0%} of it"
+        for row, place in zip(y, x, strict=True)
+    ]
+    clear = {"marker": {"opacity": 0}}
+    return go.Scatter(
+        x=x.tolist(),
+        y=y.tolist(),
+        mode="markers",
+        marker={"opacity": 0, "size": 12},
+        hovertext=told,
+        hovertemplate="%{hovertext}<extra></extra>",
+        selected=clear,
+        unselected=clear,
+    )
 
 
 def class_bars(counts: pd.DataFrame) -> go.Figure:

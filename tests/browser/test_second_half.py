@@ -133,7 +133,7 @@ def test_a_bar_of_a_class_and_a_cell_of_a_bias_lead_to_their_samples(page: Page,
 
 
 def test_a_label_error_is_decided_by_key_and_taken_back(page: Page, dashboard: Dashboard):
-    dashboard.open(page, "label_errors?dataset=tints")
+    dashboard.open(page, "label-errors?dataset=tints")
     sees(page, "3 labels are likely wrong, 3 undecided")
     page.keyboard.press("s")
     told(page, f"Relabelled 1 sample as {RED}.")
