@@ -56,7 +56,7 @@ def _middles(shares: np.ndarray, counts: np.ndarray, names: Sequence[str], rows:
     y, x = (each.ravel() for each in np.indices(shares.shape))
     told = [
         f"{rows[row]}: {names[place]}<br>{counts[row, place]:,} samples, {shares[row, place]:.0%} of it"
-        for row, place in zip(y, x, strict=True)
+        for row, place in zip(y.tolist(), x.tolist(), strict=True)
     ]
     clear = {"marker": {"opacity": 0}}
     return go.Scatter(
