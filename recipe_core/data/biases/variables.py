@@ -71,9 +71,10 @@ def variables(samples: pd.DataFrame, types: dict[str, str]) -> Iterator[Variable
         types: column -> DuckDB type.
     """
     for name, family, origin, columns, make in _wanted(types):
-        bins, *described = make(samples)
+        bins, names, *bounds = make(samples)
+        low, high = bounds or (None, None)
         if bins.min(initial=0) != bins.max(initial=0):
-            yield Variable(name, family, origin, columns, bins, *described, is_time=is_time(types.get(name, "")))
+            yield Variable(name, family, origin, columns, bins, names, low, high, is_time(types.get(name, "")))
 
 
 Binned = tuple[np.ndarray, tuple[str, ...]] | tuple[np.ndarray, tuple[str, ...], np.ndarray, np.ndarray]
