@@ -13,10 +13,10 @@ Piece = TypeVar("Piece")
 Outcome = TypeVar("Outcome")
 
 
-def new_pool(workers: int, preload: str) -> ProcessPoolExecutor:
-    """A pool whose processes share the module `preload`, imported once."""
+def new_pool(workers: int, *preload: str) -> ProcessPoolExecutor:
+    """A pool whose processes share the modules `preload`, imported once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(list(preload))
     return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
 
 

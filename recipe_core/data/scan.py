@@ -38,6 +38,7 @@ from recipe_core.jobs import JobContext
 
 PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
 MEASURED = pa.schema([*((fact.name, fact.type) for fact in FACTS), *PLACE])
+PRELOAD = (__name__, "recipe_core.data.appearance")  # by the processes that measure; the latter is compiled
 CRASHED = {
     "readable": False,
     "error_kind": "broken",
@@ -96,7 +97,7 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
     progress = _Progress(context, folder)
     crashed: list[int] = []
     while order:
-        pool, at_once = new_pool(os.cpu_count() or 1, __name__), 2 * (os.cpu_count() or 1)
+        pool, at_once = new_pool(os.cpu_count() or 1, *PRELOAD), 2 * (os.cpu_count() or 1)
         try:
             measure_one = functools.partial(measure_shard, source, folder, thumbnails)
             for shard, _ in in_parallel(pool, measure_one, order, at_once, context.check):
