@@ -8,8 +8,7 @@ from pages.widgets.shell import datasets
 
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     st.title("Datasets", anchor=False)
-    if st.button("Add dataset", icon=":material/add:", type="primary", key="add-dataset"):
-        add_dataset()
+    add_dataset()
 st.caption(
     "Step 1 of the recipe: become one with the data. Scan a folder of images, look at hundreds of them, "
     "and find what is wrong before any network does."

@@ -8,6 +8,7 @@ WORKSPACE = Path(os.environ.get("RECIPE_WORKSPACE") or "workspace")
 # What is read from files is hostile: bounds on one image.
 MAX_IMAGE_BYTES = 512 * 2**20
 MAX_IMAGE_PIXELS = 178_956_970  # Pillow's own bound for a decompression bomb
+FILE_SECONDS = 120.0  # to read and measure one file; a process that takes longer over it is ended
 
 SHARD_SAMPLES = 512  # samples measured, written and resumed as one, at most
 MEASURED_SIDE = 384  # px: JPEGs are decoded at the smallest scale whose longer side is at least this

@@ -14,8 +14,20 @@ ROLES = {"path": "Path of the image", "label": "Label", "split": "Split"}
 NONE = "(none)"
 
 
-@st.dialog("Add dataset", width="large")
 def add_dataset() -> None:
+    """The button that opens the dialog, which stays open when the page is drawn anew, as at the end of a scan."""
+    if st.button("Add dataset", icon=":material/add:", type="primary", key="add-dataset"):
+        st.session_state["adding"] = True
+    if st.session_state.get("adding"):
+        _dialog()
+
+
+def _close() -> None:
+    st.session_state["adding"] = False
+
+
+@st.dialog("Add dataset", width="large", on_dismiss=_close)
+def _dialog() -> None:
     """Ask for the source, show what was understood, ask for a name, start the scan."""
     way = st.segmented_control(
         "Where are the images?", ["On this server", "Upload a zip"], default="On this server", key="add-way"
@@ -139,6 +151,7 @@ def _add(name: str, location: str, columns: dict[str, str | None] | None) -> Non
     job = dataset.job
     if job is None or not job.active:
         dataset.launch_scan()
+    _close()
     st.rerun()
 
 

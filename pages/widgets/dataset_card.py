@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.widgets.gallery import Group, gallery
-from pages.widgets.samples import tiles_of
+from pages.widgets.samples import TILE, tiles_of
 from pages.widgets.shell import fragment, open_workspace, plain
 from pages.widgets.verdict_lines import open_findings
 from recipe_core.data.overview import overview
@@ -53,7 +53,7 @@ def _matters(dataset: Dataset) -> None:
 
 def _glimpse(dataset: Dataset) -> None:
     """A few samples, always the same ones; a click opens one."""
-    some = dataset.catalog.rows(order_by="byte_hash", limit=GLIMPSE, internal=True)
+    some = dataset.catalog.rows(order_by="byte_hash", limit=GLIMPSE, columns=TILE)
     if some.empty:
         return
     opened = gallery([Group("", len(some), tiles_of(dataset, some))], size=64, key=f"glimpse-{dataset.name}").opened

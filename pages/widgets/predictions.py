@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.inputs import as_url
-from pages.widgets.samples import tiles_of
+from pages.widgets.samples import TILE, tiles_of
 from pages.widgets.shell import fragment, plain, read_train_view, show_view
 from recipe_core.data.selection import Selection
 from recipe_core.data.thumbnails import read_thumbnail
@@ -192,4 +192,4 @@ def _middle(dataset: Dataset, row: pd.Series) -> str:
 
 def _rows(dataset: Dataset, keys: Iterable[str]) -> pd.DataFrame:
     """The catalog's rows of these samples, of those that it still has."""
-    return dataset.catalog.rows(Selection(choices={"key": tuple(keys)}), internal=True)
+    return dataset.catalog.rows(Selection(choices={"key": tuple(keys)}), columns=TILE)

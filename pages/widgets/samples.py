@@ -17,6 +17,8 @@ from recipe_core.workspace import Dataset
 
 PER_GROUP = 24
 GROUPS_A_PAGE = 20
+# What a tile is made of; whole rows of a large catalog take five times as long.
+TILE = ("key", "label", "_shard", "_offset", "_length", "error_kind", "decision", "new_label")
 DECIDED = {"keep": "kept", "exclude": "excluded", "not-a-problem": "no problem"}
 
 
@@ -91,13 +93,20 @@ def _pages(dataset: Dataset, view: View, matching: int) -> int:
 
 def _rows(dataset: Dataset, view: View, page: int) -> pd.DataFrame:
     offset = (page - 1) * view.page_samples
-    return dataset.catalog.rows(selection_of(view), view.order_by, view.page_samples, offset, internal=True)
+    columns = (*TILE, view.sort.removeprefix("-"))
+    return dataset.catalog.rows(selection_of(view), view.order_by, view.page_samples, offset, columns=columns)
 
 
 def _groups(dataset: Dataset, view: View, page: int) -> list[Group]:
     offset = (page - 1) * GROUPS_A_PAGE
     found = dataset.catalog.grouped(
-        view.group, selection_of(view), view.order_by, PER_GROUP, limit=GROUPS_A_PAGE, offset=offset
+        view.group,
+        selection_of(view),
+        view.order_by,
+        PER_GROUP,
+        limit=GROUPS_A_PAGE,
+        offset=offset,
+        columns=(*TILE, view.sort.removeprefix("-")),
     )
     return [
         Group(
@@ -111,7 +120,7 @@ def _groups(dataset: Dataset, view: View, page: int) -> list[Group]:
 
 
 def tiles_of(dataset: Dataset, rows: pd.DataFrame, sort: str = "", told: Sequence[str] = ()) -> list[Tile]:
-    """Rows of the catalog, with their internal columns, as tiles; the column that they are sorted by is shown."""
+    """Rows of the catalog, with the columns TILE, as tiles; the column that they are sorted by is shown."""
     signer, column = open_workspace().signer, sort.removeprefix("-")
     shown = column if column in rows.columns and column not in ("key", "label") else None
     tiles = []
@@ -136,7 +145,8 @@ def tiles_by_key(dataset: Dataset, keys: Sequence[str], told: Sequence[str] = ()
     """The tiles of these samples, of those that are there, with these facts in their captions."""
     if not keys:
         return {}
-    rows = dataset.catalog.rows(Selection(choices={"key": tuple(dict.fromkeys(keys))}), internal=True)
+    columns = (*TILE, *told, "width", "height")
+    rows = dataset.catalog.rows(Selection(choices={"key": tuple(dict.fromkeys(keys))}), columns=columns)
     rows["size"] = (rows["width"].astype(str) + "×" + rows["height"].astype(str)).where(rows["width"].notna(), None)
     return {tile.id: tile for tile in tiles_of(dataset, rows, told=told)}
 

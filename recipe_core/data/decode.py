@@ -8,6 +8,7 @@ simplejpeg (libjpeg-turbo) reads JPEGs, at reduced scale where `side` allows; Pi
 """
 
 import io
+import math
 import re
 import warnings
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from recipe_core.data import containers
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ORIENTATION, MAKE, MODEL, DATE_TIME, EXIF_IFD, DATE_TIME_ORIGINAL = 0x0112, 0x010F, 0x0110, 0x0132, 0x8769, 0x9003
 
+STRIP_ROWS = 256  # of a large picture, converted at once
 HEADER_BYTES = 2**16  # where EXIF is looked for
 JPEG_START, SCAN, END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 HARMLESS = ("Invalid SOS parameters", "Inconsistent progression", "Unknown Adobe color transform")
@@ -189,12 +191,25 @@ def _jpeg_flaw(data: bytes, warning: str, pixels: np.ndarray) -> tuple[str, str]
 
 def _rgb(image: Image.Image, side: int | None) -> np.ndarray:
     """The first frame as uint8 RGB, reduced by a whole factor; deeper pixels are scaled to 8 bits, alpha is dropped."""
+    if side and (share := side / max(image.size)) < 1:
+        image.draft(image.mode, (math.ceil(image.width * share), math.ceil(image.height * share)))  # of a JPEG
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_8_bits(np.asarray(image)))
     if side and (factor := max(image.size) // side) > 1:
-        image = image.convert("RGB").reduce(factor)
+        return _reduced(image, factor)
     return np.asarray(image.convert("RGB"))
+
+
+def _reduced(image: Image.Image, factor: int) -> np.ndarray:
+    """As RGB, reduced, a strip at a time: at the bound on pixels each copy of the whole would be 700 MB."""
+    width, height = image.size
+    pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    rows = factor * max(1, STRIP_ROWS // factor)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(height, top + rows))).convert("RGB").reduce(factor)
+        pixels[top // factor :][: strip.height] = np.asarray(strip)
+    return pixels
 
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:

@@ -8,9 +8,7 @@ reduced scale, so that they compare between photos of different sizes: tone and 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from recipe_core.data.decode import Picture
 
@@ -115,86 +113,4 @@ def header_facts(picture: Picture, file_bytes: int, extension: str | None) -> di
         "camera_make": picture.camera_make,
         "camera_model": picture.camera_model,
         "captured_at": picture.captured_at,
-    }
-
-
-def picture_facts(greys: np.ndarray, smalls: np.ndarray) -> list[dict]:
-    """What the pictures look like: tone and sharpness from the grey images, colour and border from the small ones.
-
-    Args:
-        greys: uint8 (n, height, width).
-        smalls: uint8 (n, height, width, 3), the same pictures, the longer side about 96 px for larger ones.
-
-    Returns:
-        n dictionaries of facts.
-    """
-    columns: dict = {**_tone(greys), "sharpness": _sharpness(greys), **_colour(smalls), **_border(smalls)}
-    return [
-        dict(zip(columns, values, strict=True)) for values in zip(*(list(c) for c in columns.values()), strict=True)
-    ]
-
-
-def _tone(greys: np.ndarray) -> dict[str, np.ndarray]:
-    # Pillow counts a histogram several times faster than NumPy.
-    counts = np.array([Image.fromarray(grey).histogram() for grey in greys], dtype=np.float64)
-    share = counts / greys[0].size
-    levels = np.arange(256)
-    mean = share @ levels
-    surprise = np.log2(share, where=share > 0, out=np.zeros_like(share))
-    return {
-        "brightness": mean,
-        "contrast": np.sqrt(np.maximum(share @ levels**2 - mean**2, 0)),
-        "entropy": np.abs((share * surprise).sum(axis=1)),
-        "clipped": share[:, 0] + share[:, 255],
-        "clipped_dark": share[:, 0],
-        "clipped_bright": share[:, 255],
-    }
-
-
-def _sharpness(greys: np.ndarray) -> np.ndarray:
-    """Variance of the 4-neighbour Laplacian inside the frame; 0 for images under 3 px."""
-    if min(greys.shape[1:]) < 3:
-        return np.zeros(len(greys))
-    count, height, width = greys.shape
-    # Along the whole picture as one line, which is three times as fast; what that makes at its sides is wiped out.
-    line, inside = greys.reshape(count, -1).astype(np.int16), (height - 2) * width
-    laplacian = line[:, width : width + inside] * np.int16(-4)
-    for start in (0, width - 1, width + 1, 2 * width):
-        laplacian += line[:, start : start + inside]
-    flat = laplacian.astype(np.float32)
-    flat[:, ::width] = flat[:, width - 1 :: width] = 0
-    pixels = (height - 2) * (width - 2)
-    mean = flat.sum(axis=1) / pixels
-    return np.maximum(np.einsum("np,np->n", flat, flat) / pixels - mean**2, 0)
-
-
-def _colour(smalls: np.ndarray) -> dict[str, np.ndarray]:
-    planes = smalls.reshape(len(smalls), -1, 3).transpose(0, 2, 1).copy()
-    red, green, blue = planes[:, 0], planes[:, 1], planes[:, 2]
-    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    saturation = (highest - lowest) / np.maximum(highest, 1).astype(np.float32)
-    # Moments of the opponent colours red-green and yellow-blue follow from those of the channels.
-    centred = planes.astype(np.float32)
-    means = centred.mean(axis=2)
-    centred -= means[:, :, None]
-    covariance = np.einsum("ncp,ndp->ncd", centred, centred) / centred.shape[2]  # several times faster than @
-    opponents = np.array([[1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
-    spread = np.einsum("oc,ncd,od->no", opponents, covariance, opponents).clip(0).sum(axis=1)
-    offset = ((means @ opponents.T) ** 2).sum(axis=1)
-    return {
-        "saturation": saturation.mean(axis=1),
-        "colourfulness": np.sqrt(spread) + 0.3 * np.sqrt(offset),
-        "red": means[:, 0],
-        "green": means[:, 1],
-        "blue": means[:, 2],
-    }
-
-
-def _border(smalls: np.ndarray) -> dict[str, list]:
-    frame = np.concatenate([smalls[:, 0], smalls[:, -1], smalls[:, 1:-1, 0], smalls[:, 1:-1, -1]], axis=1)
-    ordered, count = np.sort(frame, axis=1).astype(int), frame.shape[1]
-    medians = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) // 2
-    return {
-        "border_colour": [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in medians.tolist()],
-        "border_spread": list(frame.std(axis=1).mean(axis=1)),
     }

@@ -13,7 +13,7 @@ from PIL import Image
 from recipe_core import settings
 from recipe_core.data import fingerprints
 from recipe_core.data.decode import Picture, Unreadable, decode
-from recipe_core.data.facts import file_facts, header_facts, picture_facts
+from recipe_core.data.facts import file_facts, header_facts
 from recipe_core.data.thumbnails import thumbnail
 from recipe_core.errors import RecipeError
 
@@ -102,10 +102,11 @@ def _batches(stream: Iterator[_Decoded]) -> Iterator[list[_Decoded]]:
 
 def _measure_alike(alike: list[_Decoded]) -> Iterator[tuple[Measured, fingerprints.Greys]]:
     """Complete the results of pictures that share one shape, but for their hashes; gives what those look at."""
-    column, boxes = _column(alike)
-    greys = np.asarray(column.convert("L")).reshape(len(alike), *alike[0].picture.pixels.shape[:2])
-    smalls = _reduced(column, boxes, settings.THUMBNAIL_SIDE, alike)
-    looks = picture_facts(greys, _reduced(column, boxes, settings.COLOUR_SIDE, alike))
+    from recipe_core.data import appearance, pixel_loops  # compiled: only the processes that measure need them
+
+    stack = np.stack([decoded.picture.pixels for decoded in alike]) if len(alike) > 1 else alike[0].picture.pixels[None]
+    greys, smalls = pixel_loops.to_greys(stack), _reduced(stack, settings.THUMBNAIL_SIDE)
+    looks = appearance.picture_facts(greys, _reduced(stack, settings.COLOUR_SIDE))
     for decoded, small, look, grey in zip(alike, smalls, looks, greys, strict=True):
         picture, data = decoded.picture, decoded.data
         decoded.measured.facts |= header_facts(picture, len(data), decoded.measured.facts["extension"]) | look
@@ -127,22 +128,9 @@ def _hash(alike: Sequence[tuple[Measured, fingerprints.Greys]]) -> None:
         }
 
 
-def _reduced(
-    column: Image.Image, boxes: list[tuple[int, int, int, int]], side: int, alike: list[_Decoded]
-) -> np.ndarray:
-    """The pictures, reduced by a whole factor to about this longer side: uint8 (n, height, width, 3)."""
-    factor = max(1, round(max(alike[0].picture.pixels.shape[:2]) / side))
-    return np.stack([np.asarray(column.reduce(factor, box)) for box in boxes]) if factor > 1 else _pixels(alike)
+def _reduced(stack: np.ndarray, side: int) -> np.ndarray:
+    """Pictures reduced by a whole factor to about this longer side: uint8 (n, height, width, 3), contiguous."""
+    from recipe_core.data import pixel_loops
 
-
-def _pixels(alike: list[_Decoded]) -> np.ndarray:
-    if len(alike) == 1:  # no copy
-        return alike[0].picture.pixels[None]
-    return np.stack([decoded.picture.pixels for decoded in alike])
-
-
-def _column(alike: list[_Decoded]) -> tuple[Image.Image, list[tuple[int, int, int, int]]]:
-    """All pictures below each other as one Pillow image, and the box of each: Pillow is called once for all."""
-    count, height, width, _ = (stack := _pixels(alike)).shape
-    boxes = [(0, row * height, width, (row + 1) * height) for row in range(count)]
-    return Image.fromarray(stack.reshape(count * height, width, 3)), boxes
+    factor = max(1, round(max(stack.shape[1:3]) / side))
+    return pixel_loops.reduced(stack, factor) if factor > 1 else stack

@@ -32,16 +32,18 @@ from recipe_core.data.facts import FACTS
 from recipe_core.data.findings import examine
 from recipe_core.data.listing import choose_what_to_measure, list_samples, sql_path
 from recipe_core.data.measure import Measured, measure
-from recipe_core.data.parallel import in_parallel, new_pool, survivors
+from recipe_core.data.parallel import ending_when_stuck, in_parallel, new_pool, survivors
 from recipe_core.data.sources import Source, open_source
 from recipe_core.jobs import JobContext
 
 PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
 MEASURED = pa.schema([*((fact.name, fact.type) for fact in FACTS), *PLACE])
+PRELOAD = (__name__, "recipe_core.data.appearance")  # by the processes that measure; the latter is compiled
 CRASHED = {
     "readable": False,
     "error_kind": "broken",
-    "error": "Reading this file crashed the decoder; convert or remove it.",
+    "error": "Reading this file crashed the decoder, or took it longer than "
+    f"{settings.FILE_SECONDS:.0f} s; convert or remove it.",
 }
 
 
@@ -96,7 +98,7 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
     progress = _Progress(context, folder)
     crashed: list[int] = []
     while order:
-        pool, at_once = new_pool(os.cpu_count() or 1, __name__), 2 * (os.cpu_count() or 1)
+        pool, at_once = new_pool(os.cpu_count() or 1, *PRELOAD), 2 * (os.cpu_count() or 1)
         try:
             measure_one = functools.partial(measure_shard, source, folder, thumbnails)
             for shard, _ in in_parallel(pool, measure_one, order, at_once, context.check):
@@ -117,7 +119,7 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
 def measure_shard(source: Source, folder: Path, thumbnails: Path, shard: int) -> None:
     """Measure one shard of the scan in `folder` and write its part and its thumbnails."""
     given = _given(folder, shard)
-    _write_part(folder, thumbnails, shard, given, measure(given["key"].to_pylist(), source.read))
+    _write_part(folder, thumbnails, shard, given, _measure(source, given["key"].to_pylist()))
 
 
 def _given(folder: Path, shard: int) -> pa.Table:
@@ -147,15 +149,21 @@ def _put(path: Path, data: bytes | pa.Buffer) -> None:
 
 
 def _measure_carefully(source: Source, folder: Path, thumbnails: Path, shard: int, check: Callable[[], None]) -> None:
-    """Measure a shard that may hold a file which kills the process that reads it; such a file's row says so."""
+    """Measure a shard that may hold a file which kills or hangs the process that reads it; its row says so."""
     given = _given(folder, shard)
     keys, killed = given["key"].to_pylist(), Measured(dict(CRASHED))
-    measured = survivors(functools.partial(_measure_all, source), keys, killed, __name__, check)
+    measured = survivors(functools.partial(_measure, source), keys, killed, __name__, check)
     _write_part(folder, thumbnails, shard, given, measured)
 
 
-def _measure_all(source: Source, keys: Sequence[str]) -> list[Measured]:
-    return measure(keys, source.read)
+def _measure(source: Source, keys: Sequence[str]) -> list[Measured]:
+    with ending_when_stuck(settings.FILE_SECONDS) as going_on:
+
+        def read(key: str) -> bytes:
+            going_on()
+            return source.read(key)
+
+        return measure(keys, read)
 
 
 # Saying how far it is

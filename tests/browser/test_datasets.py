@@ -130,6 +130,26 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     scanned(page, "many")
 
 
+def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is_named(
+    page: Page, dashboard: Dashboard
+):
+    look_at(page, dashboard.folder / "pets.zip")
+    enter(page, "Name", "first")
+    press(page, "Add and scan")
+    expect(widget(page, "card-first").get_by_text("Scan: ", exact=False)).to_be_visible()
+    look_at(page, dashboard.folder / "table")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("table")
+    enter(page, "Name", "second")
+    scanned(page, "first")
+    settled(page)
+    expect(page.get_by_label("Name", exact=True)).to_have_value("second")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.reload()
+    settled(page)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
 def test_a_dataset_is_removed_after_a_question(page: Page, dashboard: Dashboard):
     look_at(page, dashboard.folder / "table")
     press(page, "Add and scan")

@@ -1,7 +1,9 @@
 """Datasets for the tests of the scan, and sources that misbehave in the processes that read them."""
 
 import csv
+import importlib
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 
 from pictures import encoded, noise
 
+from recipe_core import settings
 from recipe_core.data.sources import Entry
 from recipe_core.data.thumbnails import read_thumbnail
 
@@ -69,6 +72,21 @@ class Deadly:
     def read(self, key):
         if key in self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
+        return self.image
+
+
+@dataclass
+class Endless(Deadly):
+    """A source in which reading some keys never ends and holds the interpreter, as a decoder's loop may."""
+
+    def __setstate__(self, state):
+        self.__dict__ |= state
+        importlib.import_module("recipe_core.data.appearance")  # whose import is not to count
+        settings.FILE_SECONDS = 1.0  # in the processes that read, which are given this source
+
+    def read(self, key):
+        if key in self.deadly:
+            re.fullmatch("(a|a)*b", "a" * 200)
         return self.image
 
 

@@ -154,6 +154,16 @@ def test_internal_columns_are_shown_only_when_asked_for(catalog):
     assert "_token" not in catalog.types()
 
 
+def test_only_the_columns_that_are_named_are_read(catalog):
+    named = ["_shard", "key", "no such column", "label"]
+    whole, part = (catalog.rows(order_by="age desc", limit=9, internal=True, columns=c) for c in ((), named))
+    pd.testing.assert_frame_equal(part, whole[part.columns])
+    assert set(part.columns) == {"_shard", "key", "label"}
+    groups = [catalog.grouped("split", Selection(), "age desc", 3, limit=9, offset=0, columns=c) for c in ((), named)]
+    pd.testing.assert_frame_equal(groups[1], groups[0][groups[1].columns])
+    assert set(groups[1].columns) == {"_shard", "key", "label", "split", "_group_samples"}
+
+
 def test_one_sample_is_found_by_its_key(catalog, frame):
     row = frame[frame["age"].isna()].iloc[0]
     sample = catalog.sample(row["key"])

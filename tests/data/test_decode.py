@@ -131,8 +131,8 @@ def test_a_reduced_picture_keeps_the_side_that_was_asked_for(kind, size):
 
 def test_a_reduced_picture_looks_like_the_whole_one():
     pixels = smooth(1600, 1200)
-    for kind in ("JPEG", "PNG"):
-        small = decode(encoded(pixels, kind), side=384).pixels
+    for mode, kind in (("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG")):
+        small = decode(encoded(Image.fromarray(pixels).convert(mode), kind), side=384).pixels
         expected = np.asarray(Image.fromarray(pixels).resize(small.shape[1::-1], Image.Resampling.BOX))
         assert np.abs(small.astype(int) - expected).max() <= 6
 
@@ -290,6 +290,17 @@ def test_no_header_makes_the_reader_take_gigabytes():
     here = str(Path(__file__).parent)
     done = subprocess.run([sys.executable, "-c", script, here], capture_output=True, text=True, check=True)
     assert int(done.stdout) * 1024 < 500e6
+
+
+def test_a_large_picture_that_is_reduced_is_in_memory_once(tmp_path):
+    Image.new("RGB", (8000, 5000)).save(tmp_path / "large.png", compress_level=1)  # 160 MB, as Pillow lays it out
+    script = (
+        "import re, sys; from recipe_core.data.decode import decode\n"
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
+        "data, before = open(sys.argv[1], 'rb').read(), peak(); decode(data, side=384); print(peak() - before)"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "large.png"]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1024 < 240e6
 
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header, bmp_header, tiff_header, gif_header])

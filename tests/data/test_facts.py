@@ -9,8 +9,9 @@ import scipy.stats
 from pictures import encoded, exif, noise, smooth
 from PIL import Image, ImageFilter
 
+from recipe_core.data.appearance import picture_facts
 from recipe_core.data.decode import decode
-from recipe_core.data.facts import ABOUT, FACTS, file_facts, header_facts, picture_facts
+from recipe_core.data.facts import ABOUT, FACTS, file_facts, header_facts
 
 SHAPES = [(1, 1), (1, 9), (9, 1), (2, 2), (3, 3), (2, 7), (17, 5), (33, 31), (64, 48)]  # width, height
 

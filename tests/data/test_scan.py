@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import zipfile
 from datetime import datetime
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from pictures import encoded, noise, png_header, smooth
 from PIL import Image
 from scan_helpers import (
     Deadly,
+    Endless,
     context_of,
     make_images,
     make_table,
@@ -284,13 +286,29 @@ def test_a_scan_killed_while_it_cleared_up_ends_well_when_it_is_resumed(tmp_path
         assert thumbnails[start : start + rows["_length"][place.Index]] == source.image
 
 
-def test_files_that_kill_the_reading_process_are_rows_that_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(scan_module, "open_source", lambda *_: Deadly(["1.png", "2.png", "3.png"], {"2.png"}))
+@pytest.mark.parametrize("source", [Deadly, Endless])
+def test_files_that_kill_or_hang_the_reading_process_are_rows_that_say_so(tmp_path, monkeypatch, source):
+    keys = [f"{number}.png" for number in range(5)]
+    monkeypatch.setattr(scan_module, "open_source", lambda *_: source(keys, {"1.png", "3.png"}))
     scan_module.scan(context_of(tmp_path))
     rows = Catalog(tmp_path).rows().set_index("key")
-    assert rows["readable"].tolist() == [True, False, True]
-    assert rows.loc["2.png", "error_kind"] == "broken"
-    assert rows.loc["2.png", "error"] == "Reading this file crashed the decoder; convert or remove it."
+    assert rows["readable"].tolist() == [True, False, True, False, True]
+    assert rows.loc["3.png", "error_kind"] == "broken"
+    assert "crashed the decoder, or took it longer than 120 s" in rows.loc["3.png", "error"]
+
+
+def test_pipes_sockets_and_devices_named_like_images_are_rows_that_say_so(workspace, tmp_path):
+    root = make_images(tmp_path / "flat", "a.png")
+    os.mkfifo(root / "pipe.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(root / "socket.png"))
+    rows = scanned(workspace, root).query().set_index("key")
+    listener.close()
+    for name in ("pipe.png", "device.png", "socket.png"):
+        assert rows.loc[name, "error_kind"] == "unreadable"
+        assert rows.loc[name, "error"] == f"{root / name} is not a file."
+    assert rows["readable"].sum() == 1
 
 
 # Scanning again

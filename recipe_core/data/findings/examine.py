@@ -38,7 +38,7 @@ from recipe_core.data.findings import tables
 from recipe_core.data.findings.integrity import BLANK
 from recipe_core.data.findings.tables import BIASES, DAMAGE, PAIRS, catalog_stamp, examined, is_examined
 from recipe_core.data.listing import sql_path
-from recipe_core.data.parallel import in_parallel, new_pool, survivors
+from recipe_core.data.parallel import ending_when_stuck, in_parallel, new_pool, survivors
 from recipe_core.data.sources import Source, open_source
 from recipe_core.data.thumbnails import read_thumbnail
 from recipe_core.errors import RecipeError
@@ -186,25 +186,29 @@ def _examined_shards(
 
 def examine_files(source: Source, keys: Sequence[str]) -> list[Damage]:
     """Look for damage in files, each as a row of DAMAGE without its content."""
+    found: list[Damage] = []
+    with ending_when_stuck(settings.FILE_SECONDS) as going_on:
+        for key in keys:
+            going_on()
+            found.append(_examine_file(source, key))
+    return found
+
+
+def _examine_file(source: Source, key: str) -> Damage:
     from recipe_core.data.damage import damage_of  # compiles its decoder, which only these processes need
 
-    found: list[Damage] = []
-    for key in keys:
-        try:
-            damage = damage_of(source.read(key))
-        except (OSError, RecipeError):
-            found.append(None)
-            continue
-        except Exception:  # noqa: BLE001  one odd file must not end the examination; the job's log tells
-            print(f"Looking for damage in {key!r} failed:")
-            traceback.print_exc()
-            found.append(None)
-            continue
-        row: dict = dict.fromkeys(("score", "message", "evidence"))
-        if damage is not None:
-            row = {"score": damage.score, "message": damage.message, "evidence": json.dumps(damage.evidence)}
-        found.append(row)
-    return found
+    try:
+        damage = damage_of(source.read(key))
+    except (OSError, RecipeError):
+        return None
+    except Exception:  # noqa: BLE001  one odd file must not end the examination; the job's log tells
+        print(f"Looking for damage in {key!r} failed:")
+        traceback.print_exc()
+        return None
+    row: dict = dict.fromkeys(("score", "message", "evidence"))
+    if damage is not None:
+        row = {"score": damage.score, "message": damage.message, "evidence": json.dumps(damage.evidence)}
+    return row
 
 
 # Near duplicates

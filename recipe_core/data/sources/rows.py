@@ -233,7 +233,7 @@ class ParquetRows:
         try:
             return pq.ParquetFile(stream)
         except (pa.ArrowException, OSError) as error:
-            raise BadSource(f"{self.name} is not a readable Parquet file: {shown(error)}.") from None
+            raise BadSource(f"{self.name} is not a readable Parquet file: {shown(error).rstrip('.')}.") from None
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
