@@ -157,7 +157,7 @@ def _pipeline(context: JobContext) -> "tuple[Pipeline, tuple[str, ...]]":
     if "run" not in spec:
         from recipe_core.training.own_pipeline import own_pipeline  # torch takes a second to import
 
-        return own_pipeline(spec["pipeline"]), ()
+        return own_pipeline(spec["pipeline"], spec["budget_seconds"]), ()
     of_run = RunSpec.from_dict(spec["record"]["spec"])
     return PRESETS[of_run.preset](frozen_tensors(context), of_run), ON_PURPOSE.get(of_run.preset, ())
 

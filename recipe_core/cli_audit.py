@@ -34,7 +34,7 @@ def audit(workspace: Workspace, options: argparse.Namespace) -> int:
 
     # What a pipeline's own code prints is no part of the report.
     with contextlib.redirect_stdout(sys.stderr):
-        pipeline = own_pipeline(options.file)
+        pipeline = own_pipeline(options.file, options.budget)
         results = []
         for result in verdicts(pipeline, options.budget, options.waive):
             results.append(result)

@@ -33,7 +33,11 @@ def run_file(path: Path, name: str, error_kind: type[RecipeError]) -> ModuleType
 
 def told(path: Path, error: Exception, where: str) -> str:
     """One sentence on an error in a user's file, with the last line of that file on the way to it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = f", line {lines[-1]}" if lines else ""
     text = str(error).strip().partition("\n")[0].rstrip(".")
-    return f"{path}{line}: {type(error).__name__}{where}{': ' if text else ''}{text}."
+    return f"{place(path, error)}: {type(error).__name__}{where}{': ' if text else ''}{text}."
+
+
+def place(path: Path, error: BaseException) -> str:
+    """ "FILE.py, line 12": the last line of a user's file on the way to an error."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}, line {lines[-1]}" if lines else str(path)

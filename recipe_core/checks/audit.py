@@ -4,8 +4,9 @@ print(audit(pipeline))
 for result in verdicts(pipeline): ...       # one by one, as they come
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -13,6 +14,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from recipe_core.checks.registry import Check, checks
 from recipe_core.checks.result import AuditReport, Result, skipped
 from recipe_core.checks.subject import OutOfTime, Subject
+from recipe_core.errors import BadPipeline
+from recipe_core.time_limit import time_limit
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.pipeline import Pipeline
 
@@ -30,8 +33,13 @@ def audit(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] 
 
 
 def verdicts(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] = ()) -> Iterator[Result]:
-    """The results of an audit as they come, the cheapest checks first."""
+    """The results of an audit as they come, the cheapest checks first.
+
+    Raises:
+        BadPipeline: a loader gives no batches of images and targets, so that nothing can be tried.
+    """
     subject = Subject(pipeline, budget_seconds)
+    _first_batches(subject)
     given = frozenset(waived)
     for check in checks():
         yield from (_waived(each) if each.cause in given else each for each in run_check(check, subject))
@@ -58,22 +66,41 @@ def run_check(check: Check, subject: Subject) -> list[Result]:
     return [replace(each, **signed) for each in results]  # type: ignore[arg-type]
 
 
-class _deadline:
-    """Within it no layer of any model is called after the budget is spent, whoever calls it."""
+def _first_batches(subject: Subject) -> None:
+    """Draw what all checks need."""
+    for name, draw in (("training", lambda: subject.train), ("validation", lambda: subject.val)):
+        try:
+            with subject.untouched(), _deadline(subject):
+                empty = not draw().batches
+        except OutOfTime:
+            raise BadPipeline(f"The {name} loader gave no batch within the {subject.budget:g} s given.") from None
+        except Exception as error:  # a loader may raise anything
+            raise BadPipeline(f"The {name} loader gave no batch (x, y): {_named(error)}.") from error
+        if empty:
+            raise BadPipeline(f"The {name} loader is empty; it should give batches (x, y).")
 
-    def __init__(self, subject: Subject):
-        self._look: Callable = lambda module, inputs: subject.check_time()
 
-    def __enter__(self) -> None:
-        self._hook = register_module_forward_pre_hook(self._look)
-
-    def __exit__(self, *_: object) -> None:
-        self._hook.remove()
+@contextlib.contextmanager
+def _deadline(subject: Subject) -> Iterator[None]:
+    """Within it nothing goes on after the budget is spent: no layer of any model is called, whoever calls it, and where
+    a signal can tell so, no loop or wait."""
+    hook = register_module_forward_pre_hook(lambda module, inputs: subject.check_time())
+    try:
+        with time_limit(subject.left(), OutOfTime()):
+            yield
+    finally:
+        hook.remove()
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"The experiment could not be done: {type(error).__name__}{': ' if text else ''}{text}"
+    return f"The experiment could not be done: {_named(error)}"
+
+
+def _named(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    if any("Traceback" in line for line in lines):  # that of a loader's worker
+        return lines[-1].rstrip(".")
+    return f"{type(error).__name__}{': ' if lines[0] else ''}{lines[0].rstrip('.')}"
 
 
 def _waived(result: Result) -> Result:

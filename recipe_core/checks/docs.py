@@ -12,7 +12,7 @@ accepts one that is there on purpose. Written from the code by `python -m recipe
 What it does not catch: what shows only after many epochs (overfitting, a rate that is wrong by a factor of three); a
 leak between samples that are alike without being copies (the same patient twice), and mirrored copies where training
 itself holds both; labels of which a simple learner learns nothing even where they are right, as of a puzzle; up to a
-quarter of wrong labels, which hard data and many hands leave, too; values that were rounded before the loader, if two
+third of wrong labels, which hard data and many hands leave, too; values that were rounded before the loader, if two
 or three are left and nobody knows of more; a preparation that differs in what neither mean, spread, sharpness nor
 orientation shows; gates of a recurrence that are saturated; a patch pasted into a picture by the step (CutMix) with
 the wrong label; and whatever needs more than the budget or the {samples} samples of a split that are looked at.

@@ -1,5 +1,6 @@
 """Do the model's outputs and the loss function fit each other? The loss is asked about outputs whose worth is known."""
 
+import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -154,9 +155,10 @@ class Objective:
     def loss(self, outputs: torch.Tensor) -> float:
         """Their loss; NaN if the loss function cannot take them."""
         device = self._subject.device
-        with torch.no_grad():
+        with torch.no_grad(), contextlib.suppress(RuntimeError, ValueError):
             loss = self._subject.pipeline.loss_fn(outputs.reshape(self._shape).to(device), self.targets.to(device))
-        return float(loss.float().mean())
+            return float(loss.float().mean())
+        return math.nan
 
     def gradient(self, outputs: torch.Tensor) -> torch.Tensor:
         """Of the loss by these outputs."""

@@ -9,26 +9,39 @@ from pathlib import Path
 from types import ModuleType
 
 from recipe_core.errors import BadPipeline
-from recipe_core.own_code import run_file, told
+from recipe_core.own_code import place, run_file, told
+from recipe_core.time_limit import time_limit
 from recipe_core.training.pipeline import Pipeline
 
 
-def own_pipeline(name: str) -> Pipeline:
+class _TooLong(BaseException):
+    """No Exception, so that a file's own `except Exception` lets it through."""
+
+
+def own_pipeline(name: str, seconds: float = 600) -> Pipeline:
     """The pipeline that a function of a file makes; modules beside the file can be imported by it.
 
     Args:
         name: FILE.py or FILE.py:FUNCTION.
+        seconds: that the file and its function may take together.
 
     Raises:
-        BadPipeline: the file cannot be read or run, has no such function, or it returns no usable Pipeline.
+        BadPipeline: the file cannot be read or run, has no such function, or it returns no usable Pipeline in time.
     """
     path, function = _parted(name)
     if not path.is_file():
         raise BadPipeline(f"There is no file {path}; name a Python file with a function {function}() -> Pipeline.")
     from recipe_core.training import vision  # noqa: F401  # the file may import torchvision; some torches need help
 
-    module = _run(path)
-    build = getattr(module, function, None)
+    try:
+        with time_limit(seconds, _TooLong()):
+            return _usable(path, _made(path, function))
+    except _TooLong as error:
+        raise BadPipeline(f"{place(path, error)}: it has not made a pipeline within {seconds:g} s.") from None
+
+
+def _made(path: Path, function: str) -> Pipeline:
+    build = getattr(_run(path), function, None)
     if not callable(build):
         raise BadPipeline(
             f"{path} has no function {function}(); define it to return a Pipeline, or name it: {path}:NAME."
@@ -40,7 +53,7 @@ def own_pipeline(name: str) -> Pipeline:
     if not isinstance(pipeline, Pipeline):
         returned = type(pipeline).__name__
         raise BadPipeline(f"{path}: {function}() returned {returned}; it should return a recipe_core.Pipeline.")
-    return _usable(path, pipeline)
+    return pipeline
 
 
 def _parted(name: str) -> tuple[Path, str]:
