@@ -17,7 +17,8 @@ NOTHING = 3.0  # so few that chance alone may have given them
 ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
 PER_CLASS = 10
 RARE = 0.02  # share of right labels that the learner contradicts most
-NOISE = 0.35  # share of wrong labels; up to a third is found in data labelled by search engines, and training stands it
+# As good as drawn at random, of all labels: a third is found in data from search engines, and training stands it.
+NOISE = 0.34
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
 TOLD = 0.4  # share of a target's variance
 SURE = 5.0  # deviations of a difference of two shares
@@ -90,9 +91,11 @@ def _enough(split: Lesson) -> bool:
 
 
 def _structured(split: Lesson) -> bool:
-    """Whether neighbouring pixels are alike, as in pictures and not in noise."""
+    """Whether neighbouring pixels, or places of a series, are alike, as in pictures and not in noise."""
     images = split.images - split.images.mean(0)
-    if min(images.shape[2:]) < 4:
+    if images.shape[3] == 1:
+        images = images.transpose(2, 3)
+    if images.shape[3] < 4 or 1 < images.shape[2] < 4:
         return False
     return float((images[..., 1:] * images[..., :-1]).mean() / images.square().mean().clamp_min(1e-12)) > 0.2
 

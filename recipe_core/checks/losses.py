@@ -120,24 +120,25 @@ def loss_of_known_outputs_is_right(subject: Subject):
     loss = trial.metrics.get("loss", math.nan)
     if not math.isfinite(loss):
         return skipped("evaluate returns no finite loss for these outputs.")
-    known = list(_losses(subject))
+    passes = (subject.val, subject.val_again)  # evaluate may go through the loader more than once
+    known = [(sample, each) for sample in passes for each in _losses(subject, sample)]
     if not known:
         return skipped("The loss of these outputs could not be computed another way.")
-    if any(_near(loss, value) for each in known for value in _right(each, subject.val.sizes)):
+    if any(_near(loss, value) for sample, each in known for value in _right(each, sample.sizes)):
         return passed(f"The loss is {loss:.4g}, as it should be.", loss=loss)
     if _near(loss, _twice_softmax(subject)):
         return SUMMED.failed(
             f"The loss is {loss:.4g}, that of probabilities taken for logits: softmax is applied twice."
         )
-    for each in known:
-        found = _explained(subject.val, loss, each)
+    for sample, each in known:
+        found = _explained(sample, loss, each)
         if found:
             return found
-    twice = _loss_of_all_twice(subject)
-    if math.isfinite(twice) and not _near(twice, loss):
+    once, twice = _loss(subject, varied(subject), [subject.val]), _loss_of_all_twice(subject)
+    if math.isfinite(once) and math.isfinite(twice) and not _near(twice, once):
         return SUMMED.failed(
-            f"The loss is {loss:.4g}, and {twice:.4g} when each batch comes twice: it is no mean.",
-            loss=loss,
+            f"The loss is {once:.4g}, and {twice:.4g} when each batch comes twice: it is no mean.",
+            loss=once,
             twice=twice,
         )
     return passed(f"The loss is {loss:.4g}, another one than the training loss; that may be on purpose.", loss=loss)
@@ -172,9 +173,9 @@ def _one_output(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return noise.sigmoid() if shares else noise
 
 
-def _losses(subject: Subject) -> Iterator[_Known]:
+def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:
     """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
-    outputs, sample = varied(subject)(subject.val), subject.val
+    outputs = varied(subject)(sample)
     labels = labels_of(sample.y, subject.pipeline.num_classes)
     for loss in (subject.pipeline.loss_fn, *LOSSES):
         for targets in [sample.y, *([] if labels is None or labels.shape == sample.y.shape else [labels])]:

@@ -53,10 +53,12 @@ def _broadcast(subject: Subject) -> Result | None:
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
         # Targets that vary: of equal ones every pairing has the same loss.
         varied = y if len(y.unique()) > 1 else torch.arange(len(y)).to(y).reshape(y.shape)
-        given, paired = float(loss(outputs, varied)), float(loss(outputs, varied.reshape(outputs.shape)))
-        if not math.isclose(given, paired, rel_tol=1e-4):
-            shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)}"
-            return WRONG_TYPE.failed(f"The loss of {shapes} is {given:.4g}, of both in the same shape {paired:.4g}.")
+        # Outputs that vary as much, too: those of a fresh model may be nearly equal.
+        for each in (outputs, varied.reshape(outputs.shape).to(outputs)):
+            given, paired = float(loss(each, varied)), float(loss(each, varied.reshape(outputs.shape)))
+            if not math.isclose(given, paired, rel_tol=1e-4, abs_tol=1e-6):
+                shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)}"
+                return WRONG_TYPE.failed(f"The loss of {shapes} is {given:.4g}, of both in one shape {paired:.4g}.")
     return None
 
 
