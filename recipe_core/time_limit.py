@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 SOON = 1e-3  # s; no time at all would switch the timer off
+LATEST = 1e8  # s; a timer takes no more
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def time_limit(seconds: float, error: BaseException) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     started = time.monotonic()
     # Again and again: a library may swallow the first, in a callback or a destructor.
-    left, every = signal.setitimer(signal.ITIMER_REAL, max(seconds, SOON), 1.0)
+    left, every = signal.setitimer(signal.ITIMER_REAL, min(max(seconds, SOON), LATEST), 1.0)
     try:
         yield
     finally:

@@ -57,6 +57,62 @@ def test_a_waived_cause_fails_nothing(file, capsys):
     assert "On purpose" in capsys.readouterr().out
 
 
+LOADERS = """
+import time
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from recipe_core import Pipeline
+
+class Images(Dataset):
+    def __len__(self):
+        return 8
+    def __getitem__(self, row):
+        raise OSError(f"image {row} is broken")
+
+class Waits:
+    def __iter__(self):
+        while True:
+            try:
+                time.sleep(0.1)
+            except Exception:
+                pass
+        yield
+
+def over(loader):
+    return Pipeline(lambda: nn.Linear(3, 2), loader, loader, 2)
+
+def broken():
+    return over(DataLoader(Images(), 4, num_workers=1))
+
+def waits():
+    return over(Waits())
+
+def empty():
+    return over([])
+
+def never():
+    while True:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("broken", "The training loader gave no batch (x, y): OSError: image 0 is broken."),
+        ("waits", "The training loader gave no batch within the 1 s given."),
+        ("empty", "The training loader is empty"),
+        ("never", "line 38: it has not made a pipeline within 1 s."),
+    ],
+)
+def test_what_gives_nothing_or_never_ends_is_told_in_one_line_with_status_2(function, said, file, capsys):
+    file.write_text(LOADERS)
+    budget = "30" if function == "broken" else "1"  # a worker takes a while to start
+    assert main(["audit", f"{file}:{function}", "--budget", budget]) == 2
+    told = capsys.readouterr().err.strip()
+    assert said in told and "\n" not in told
+
+
 def test_no_file_is_left_beside_the_users(file):
     before = sorted(file.parent.rglob("*"))
     main(["audit", str(file)])

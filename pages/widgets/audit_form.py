@@ -51,7 +51,7 @@ def _form(view: AuditView, files: dict[str, tuple[str, ...]]) -> None:
             width=200,
             change=lambda view, name: replace(view, function=name),
         )
-        seconds = st.number_input(
+        st.number_input(
             "Seconds",
             5,
             LONGEST_SECONDS,
@@ -60,12 +60,20 @@ def _form(view: AuditView, files: dict[str, tuple[str, ...]]) -> None:
             width=140,
             help="Checks that do not fit are skipped and say so. A minute is plenty for small models.",
         )
-        pressed = st.button("Audit", type="primary", icon=":material/troubleshoot:", key="audit")
-    if pressed:
-        try:
-            audit = launch_audit(open_workspace().store, file, function, seconds)
-        except RecipeError as problem:
-            st.error(plain(str(problem)))
-        else:
-            show_view(AuditView(audit.id))
-            st.rerun()
+        st.button(
+            "Audit",
+            type="primary",
+            icon=":material/troubleshoot:",
+            key="audit",
+            on_click=_launch,
+            args=(file, function),  # those that were shown: the file may be gone since, and another be chosen instead
+        )
+
+
+def _launch(file: str, function: str) -> None:
+    try:
+        audit = launch_audit(open_workspace().store, file, function, st.session_state["seconds"])
+    except RecipeError as problem:
+        st.error(plain(str(problem)))
+    else:
+        show_view(AuditView(audit.id))

@@ -26,8 +26,10 @@ def audit_results(report: AuditReport, complete: bool) -> None:
     """Draw them, most harmful first; `complete` once no more will come."""
     for place, result in enumerate([*report.failures, *report.of("unsure")]):
         _card(place, result)
-    if complete and report.passed:
+    if complete and report.passed and report.of("pass"):
         st.success(f"Nothing failed: {plain(report.summary)}.", icon=":material/verified:")
+    elif complete and report.passed:
+        st.warning(f"Nothing could be checked: {plain(report.summary)}. Give it more seconds.")
     for verdict, (title, icon) in SHORT.items():
         if results := report.of(verdict):
             st.subheader(f"{title} ({len(results)})", anchor=False)

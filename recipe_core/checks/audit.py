@@ -41,7 +41,7 @@ def verdicts(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[st
     subject = Subject(pipeline, budget_seconds)
     _first_batches(subject)
     given = frozenset(waived)
-    for check in checks():
+    for check in _in_order(subject):
         yield from (_waived(each) if each.cause in given else each for each in run_check(check, subject))
 
 
@@ -66,9 +66,17 @@ def run_check(check: Check, subject: Subject) -> list[Result]:
     return [replace(each, **signed) for each in results]  # type: ignore[arg-type]
 
 
+def _in_order(subject: Subject) -> list[Check]:
+    """The cheapest first; where the model is large, before all others those that look at the data."""
+    with subject.untouched(), contextlib.suppress(OutOfTime), _deadline(subject):
+        if subject.is_large:
+            return sorted(checks(), key=lambda each: each.family != "data")
+    return checks()
+
+
 def _first_batches(subject: Subject) -> None:
     """Draw what all checks need."""
-    for name, draw in (("training", lambda: subject.train), ("validation", lambda: subject.val)):
+    for name, draw in (("training", lambda: subject.drawn_train), ("validation", lambda: subject.drawn_val)):
         try:
             with subject.untouched(), _deadline(subject):
                 empty = not draw().batches

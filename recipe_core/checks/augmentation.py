@@ -40,10 +40,10 @@ def validation_images_stay_the_same(subject: Subject) -> Result:
             return IN_VALIDATION.failed(
                 f"{changed} of {len(items)} validation images are others when they are read again.", changed=changed
             )
-    common = in_common(subject.val, subject.val_again)
+    common = in_common(subject.drawn_val, subject.drawn_val_again)
     if common is not None and common < IN_COMMON:
         return IN_VALIDATION.failed(
-            f"{common:.0%} of the {len(subject.val)} validation images of one pass come again in the next.",
+            f"{common:.0%} of the {len(subject.drawn_val)} validation images of one pass come again in the next.",
             common=common,
         )
     return passed("The images of one pass come again in the next.")
@@ -53,7 +53,7 @@ def changes_from_pass_to_pass(subject: Subject) -> bool:
     """Whether training images are changed by chance."""
     if items_change(subject, subject.pipeline.train_loader):
         return True
-    common = in_common(subject.train, subject.train_again)
+    common = in_common(subject.drawn_train, subject.drawn_train_again)
     return common is not None and common < HALF_CHANGED
 
 

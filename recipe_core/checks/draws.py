@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -14,7 +15,7 @@ from torch.utils.data import IterableDataset
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.subject import SHARE_OF_TIME, Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 PASSES = 3
@@ -63,7 +64,7 @@ def samples_are_drawn_equally_often(subject: Subject) -> Iterator[Result]:
         found += _never(val, val_passes, "validation", train)
     found += [
         each
-        for name, loader, sample in (("training", train, subject.train), ("validation", val, subject.val))
+        for name, loader, sample in (("training", train, subject.drawn_train), ("validation", val, subject.drawn_val))
         for each in _copies(name, _whole_pass(subject, loader, sample))
     ]
     yield from found or [passed("Each sample has its turn.")]
@@ -126,6 +127,7 @@ def _uneven(subject: Subject, loader: Any, passes: list[torch.Tensor]) -> Iterat
     labels = _labels(subject, loader.dataset, rows)
     if labels is None:
         labels = torch.zeros(len(rows), dtype=torch.long)
+    rows = rows[: len(labels)]
     for each in labels.unique():
         own = counts[rows[labels == each]]
         expected = float(own.sum())
@@ -159,11 +161,15 @@ def _lopsided(labels: torch.Tensor, counts: torch.Tensor) -> Iterator[Result]:
 
 
 def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor | None:
+    """Of these samples, or of the first of them that there is time to read."""
     if not subject.pipeline.num_classes:
         return None
-    found = []
+    found: list[torch.Tensor] = []
+    started, seconds = time.monotonic(), max(1.0, SHARE_OF_TIME * subject.budget)
     for row in rows.tolist():
         subject.check_time()
+        if found and time.monotonic() - started > seconds:
+            break
         item = dataset[row]
         if not (isinstance(item, tuple | list) and len(item) > 1):
             return None
@@ -193,12 +199,12 @@ def _copies(name: str, sample: Sample) -> list[Result]:
 @check(family="data", stage=1, cost=0.5, causes=[SORTED])
 def batches_mix_the_classes(subject: Subject) -> Result:
     """The batches of training hold as many classes each as if the samples were shuffled."""
-    labels = labels_of(subject.train.y, subject.pipeline.num_classes)
-    sizes = [len(x) for x, _ in subject.train.batches]
-    if len(sizes) < 2 or sum(sizes) != len(subject.train.y):
+    labels = labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    sizes = [len(x) for x, _ in subject.drawn_train.batches]
+    if len(sizes) < 2 or sum(sizes) != len(subject.drawn_train.y):
         return skipped("There are not several batches to compare.")
     if labels is None:
-        return _sorted_targets(subject.train.y.reshape(len(subject.train.y), -1).float(), sizes)
+        return _sorted_targets(subject.drawn_train.y.reshape(len(subject.drawn_train.y), -1).float(), sizes)
     chance = torch.Generator().manual_seed(0)
     null = torch.tensor([_purity(labels[torch.randperm(len(labels), generator=chance)], sizes) for _ in range(20)])
     purity, usual = _purity(labels, sizes), float(null.mean())
@@ -220,7 +226,7 @@ def batches_mix_the_classes(subject: Subject) -> Result:
 def _other_classes(subject: Subject, labels: torch.Tensor) -> Result | None:
     """Many batches of one class alone, while the rest of a large dataset has others."""
     raw = subject.raw_train
-    if subject.train.complete or raw is None or len(labels.unique()) > 1:
+    if subject.drawn_train.complete or raw is None or len(labels.unique()) > 1:
         return None
     others = labels_of(raw.y, subject.pipeline.num_classes)
     if others is None or len(others.unique()) < 2:

@@ -61,9 +61,10 @@ def evaluation_is_in_eval_mode(subject: Subject):
     layers = dict(model.named_modules())
     hit = sorted(name for name in wrong if isinstance(layers.get(name), DEPEND_ON_MODE))
     if hit:
-        shown = ", ".join(hit[:3]) + (", ..." if len(hit) > 3 else "")
+        shown = ", ".join(f"{name} ({type(layers[name]).__name__})" for name in hit[:3])
+        work = "1 layer works" if len(hit) == 1 else f"{len(hit)} layers work"
         return TRAIN_MODE.failed(
-            f"{len(hit)} layers work as in training while the model is evaluated: {shown}.", layers=hit
+            f"{work} as in training while the model is evaluated: {shown}{', ...' if len(hit) > 3 else ''}.", layers=hit
         )
     differs = _mode_matters(subject)
     if differs:
@@ -141,8 +142,10 @@ def evaluation_sees_all_validation_data(subject: Subject):
     batches = len(subject.val.batches)
     drawn = {position for number, position in trial.given if number == 0}
     seen = {mark for x in trial.inputs for mark in marks(x)}
-    train = {mark for x, _ in subject.train.batches for mark in marks(x)}
-    val = {mark for sample in (subject.val, subject.val_again) for x, _ in sample.batches for mark in marks(x)}
+    train = {mark for x, _ in subject.drawn_train.batches for mark in marks(x)}
+    val = {
+        mark for sample in (subject.drawn_val, subject.drawn_val_again) for x, _ in sample.batches for mark in marks(x)
+    }
     foreign = len((seen & train) - val)
     if foreign:
         return TRAINING_DATA.failed(

@@ -44,7 +44,7 @@ def inputs_carry_information(subject: Subject) -> Iterator[Result]:
     """All inputs are finite numbers, and images have contrast."""
     found = [
         each
-        for name, sample in (("training", subject.train), ("validation", subject.val))
+        for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val))
         for each in (_not_finite(name, sample), _constant(name, sample))
         if each
     ]

@@ -17,7 +17,7 @@ NOTHING = 3.0  # so few that chance alone may have given them
 ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
 PER_CLASS = 10
 RARE = 0.02  # share of right labels that the learner contradicts most
-# As good as drawn at random, of all labels: a third is found in data from search engines, and training stands it.
+# Share of wrong labels: a third is found in data from search engines, and training stands it.
 NOISE = 0.34
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
 TOLD = 0.4  # share of a target's variance
@@ -255,7 +255,10 @@ def _wrong_share(split: Lesson, other: Lesson) -> tuple[float, float, str]:
     if wanted <= 0 or split.targets.shape[1] != other.targets.shape[1]:
         return 0.0, 1.0, ""
     count = min(len(split.images), len(other.images))
-    found = [(1 - agree / wanted, (agree / wanted + 0.1) / math.sqrt(count * max(wanted, 0.01)), "")]
+    # What agrees no more is drawn at random, as it were, and by chance some of that is right.
+    luckless = 1 - float((torch.bincount(split.labels) / len(split.labels)).square().sum())
+    error = (agree / wanted + 0.1) / math.sqrt(count * max(wanted, 0.01))
+    found = [(luckless * (1 - agree / wanted), luckless * error, "")]
     margins, bound = split.margins(scores), other.margins(clean_scores).quantile(RARE)
     contradicted = (margins < bound).double()
     found.append((*_share(contradicted), ""))

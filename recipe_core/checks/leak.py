@@ -28,8 +28,8 @@ LEAK = Cause(
 def validation_images_are_new(subject: Subject) -> Result:
     """No validation image is in the training data, and none is much nearer to a training image than training images are
     to each other."""
-    train = subject.train if subject.train.complete else subject.draw(subject.pipeline.train_loader, MOST)
-    pairs = [(train, subject.val)]
+    train = subject.drawn_train if subject.drawn_train.complete else subject.draw(subject.pipeline.train_loader, MOST)
+    pairs = [(train, subject.drawn_val)]
     if subject.raw_train is not None and subject.raw_val is not None:
         pairs.append((subject.raw_train, subject.raw_val))
     for seen, new in pairs:
@@ -38,7 +38,9 @@ def validation_images_are_new(subject: Subject) -> Result:
         found = _exact(seen, new) or (_near(seen, new) if _has_detail(new.x) else None)
         if found:
             return found
-    return passed(f"None of {len(subject.val.x)} validation images is a copy of one of {len(train.x)} training images.")
+    return passed(
+        f"None of {len(subject.drawn_val.x)} validation images is a copy of one of {len(train.x)} training images."
+    )
 
 
 def _has_detail(x: torch.Tensor) -> bool:

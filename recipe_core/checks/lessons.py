@@ -96,7 +96,7 @@ def agreement(scores: torch.Tensor, targets: torch.Tensor) -> float:
 def lessons(subject: Subject) -> Lessons:
     """Of both splits, as the network sees them."""
     classes = subject.pipeline.num_classes
-    return Lessons(lesson(subject.train, classes), lesson(subject.val, classes))
+    return Lessons(lesson(subject.drawn_train, classes), lesson(subject.drawn_val, classes))
 
 
 def lesson(sample: Sample, classes: int) -> Lesson:

@@ -33,7 +33,7 @@ def report_page(report: AuditReport) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Audit</title><style>{STYLE}</style></head>'
-        f"<body><h1>Audit</h1><p>{escape(report.summary)}.</p>{''.join(told)}{_table(rest)}</body></html>"
+        f"<body><h1>Audit</h1><p>{escape(report.summary)}.</p>{''.join(told)}{_table(rest, len(rest))}</body></html>"
     )
 
 
@@ -88,15 +88,15 @@ def _points(across: list[float], values: list[float], heights: list[float]) -> s
     )
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]], most: int = MOST_ROWS) -> str:
     if not rows:
         return ""
     names = list(rows[0])
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
     body = "".join(
-        f"<tr>{''.join(f'<td>{escape(_cell(row.get(name)))}</td>' for name in names)}</tr>" for row in rows[:MOST_ROWS]
+        f"<tr>{''.join(f'<td>{escape(_cell(row.get(name)))}</td>' for name in names)}</tr>" for row in rows[:most]
     )
-    more = f'<p class="aside">and {len(rows) - MOST_ROWS} more</p>' if len(rows) > MOST_ROWS else ""
+    more = f'<p class="aside">and {len(rows) - most} more</p>' if len(rows) > most else ""
     return f"<table><tr>{head}</tr>{body}</table>{more}"
 
 

@@ -46,7 +46,7 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
 
 def _statistics(subject: Subject, both: Lessons) -> Result | None:
     """Differences of the pixels that are beyond what samples, or chance, make."""
-    if not subject.train.x.is_floating_point() and subject.train.x.ndim == 2:
+    if not subject.drawn_train.x.is_floating_point() and subject.drawn_train.x.ndim == 2:
         return None  # texts have no pixels
     train, val = both.train.images, both.val.images
     random = changes_from_pass_to_pass(subject)

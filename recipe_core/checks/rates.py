@@ -252,7 +252,7 @@ def _per_epoch(subject: Subject) -> int | None:
     try:
         return len(subject.pipeline.train_loader)  # type: ignore[arg-type]
     except TypeError:
-        return len(subject.train.batches) if subject.train.complete else None
+        return len(subject.drawn_train.batches) if subject.drawn_train.complete else None
 
 
 def _rates(subject: Subject, count: int) -> tuple[list[float], bool]:

@@ -6,9 +6,11 @@ subject.model()                     # fresh, the same weights every time
 for step in subject.steps(20): ...  # the pipeline's own training
 """
 
+import contextlib
 import copy
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,10 @@ from recipe_core.training.pipeline import Pipeline, on_device_of
 MOST_SAMPLES = 2048  # of a split: enough for all that is tested, and quick to draw
 MOST_INDICES = 200_000
 MOST_BYTES = 2**28
-SHARE_OF_TIME = 0.1  # of the budget, that drawing one sample may take
+SHARE_OF_TIME = 0.05  # of the budget, that drawing one sample may take
+BATCH_SHARE, SPLIT_SHARE = 0.01, 0.04  # of the budget, that a model may take for a batch, and for a split
+FEWEST_ROWS, FEWEST_BATCHES = 4, 3
+TIMED = (2, 2, 16)  # images that the pace of a model is measured on; the first pass warms up
 
 
 class OutOfTime(BaseException):
@@ -69,6 +74,15 @@ class Sample:
 
     def __len__(self) -> int:
         return sum(self.sizes)
+
+    def cut(self, rows: int, count: int) -> "Sample":
+        """Of so many batches at most, so many samples of each; the last of all stays the last, and stays smaller."""
+        if rows >= max(self.sizes) and count >= len(self.batches):
+            return self
+        kept = [*self.batches[: count - 1], self.batches[-1]] if count < len(self.batches) else self.batches
+        share = min(1.0, rows / self.sizes[0])
+        sizes = [max(1, math.ceil(len(y) * share)) for _, y in kept]
+        return Sample([(x[:size], y[:size]) for (x, y), size in zip(kept, sizes, strict=True)], False, self.seconds)
 
     @property
     def _alike(self) -> list:
@@ -133,24 +147,71 @@ class Subject:
     # Data
 
     @property
-    def train(self) -> Sample:
+    def drawn_train(self) -> Sample:
         """The first batches of a pass over the training loader."""
         return self._train[0]
 
     @property
-    def train_again(self) -> Sample:
+    def drawn_train_again(self) -> Sample:
         """The first batches of the pass after that."""
         return self._train[1]
 
     @property
-    def val(self) -> Sample:
+    def drawn_val(self) -> Sample:
         """The first batches of a pass over the validation loader."""
         return self._val[0]
 
     @property
-    def val_again(self) -> Sample:
+    def drawn_val_again(self) -> Sample:
         """The first batches of the pass after that."""
         return self._val[1]
+
+    @property
+    def train(self) -> Sample:
+        """What the model has the time for of `drawn_train`: all of it, unless the model is large."""
+        return self._afforded[0]
+
+    @property
+    def val(self) -> Sample:
+        """The same of `drawn_val`."""
+        return self._afforded[1]
+
+    @property
+    def val_again(self) -> Sample:
+        """The same of `drawn_val_again`."""
+        return self._afforded[2]
+
+    @shared
+    def _afforded(self) -> list[Sample]:
+        drawn = [self.drawn_train, self.drawn_val, self.drawn_val_again]
+        per_image = self._pace()
+        if not per_image:
+            return drawn
+        rows = max(FEWEST_ROWS, int(BATCH_SHARE * self.budget / per_image))
+        images = SPLIT_SHARE * self.budget / per_image
+        return [each.cut(rows, max(FEWEST_BATCHES, int(images / min(rows, each.sizes[0])))) for each in drawn]
+
+    def _pace(self) -> float:
+        """Seconds that the forward pass of an image takes; 0 where there is none, which the checks then tell.
+
+        The less of time and processor time: other work on the machine makes no model large.
+        """
+        found = []
+        with contextlib.suppress(Exception), torch.no_grad():
+            model = self.model().eval()
+            for count in TIMED:
+                x = self.drawn_train.batches[0][0][:count]
+                started = time.monotonic(), time.process_time()
+                self.outputs(model, x).sum().item()  # waits for a GPU
+                found.append(min(time.monotonic() - started[0], time.process_time() - started[1]) / len(x))
+                if found[-1] * len(x) > BATCH_SHARE * self.budget:
+                    break
+        return min(found, default=0.0)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the model has not the time for all that was drawn."""
+        return self.train is not self.drawn_train
 
     @shared
     def _train(self) -> list[Sample]:

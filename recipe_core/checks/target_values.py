@@ -64,7 +64,7 @@ def _broadcast(subject: Subject) -> Result | None:
 
 def _range(subject: Subject) -> Result | None:
     classes = subject.pipeline.num_classes
-    for name, sample in (("training", subject.train), ("validation", subject.val)):
+    for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val)):
         y = sample.y
         if not classes or not len(y):
             continue
@@ -90,7 +90,7 @@ def _hinge(y: torch.Tensor) -> bool:
 
 
 def _one_value(subject: Subject) -> Result | None:
-    y, val = subject.train.y.float(), subject.val.y.float()
+    y, val = subject.drawn_train.y.float(), subject.drawn_val.y.float()
     if not subject.pipeline.num_classes and min(len(y), len(val)) >= 20:
         whole, there = (float((each == each.round()).float().mean()) for each in (y, val))
         if max(whole, there) == 1 and min(whole, there) < 0.5:
@@ -107,7 +107,7 @@ def _one_value(subject: Subject) -> Result | None:
 def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     """Every class has samples in training and in validation."""
     classes = subject.pipeline.num_classes
-    train, val = (labels_of(sample.y, classes) for sample in (subject.train, subject.val))
+    train, val = (labels_of(sample.y, classes) for sample in (subject.drawn_train, subject.drawn_val))
     if train is None or val is None:
         yield skipped("There are no classes.")
         return
@@ -118,7 +118,10 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     }
     found = [
         each
-        for name, sample, other in (("training", subject.train, "validation"), ("validation", subject.val, "training"))
+        for name, sample, other in (
+            ("training", subject.drawn_train, "validation"),
+            ("validation", subject.drawn_val, "training"),
+        )
         if (each := _missing(subject, name, sample, counts[name], counts[other]))
     ]
     yield from found or [passed("No class is missing.", table=_table(counts))]

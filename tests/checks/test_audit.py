@@ -1,7 +1,10 @@
 """The engine: what an audit leaves as it was, what it does with crashes, budgets and odd loaders."""
 
+import contextlib
 import copy
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ from torch import nn
 
 from recipe_core import Pipeline, audit
 from recipe_core.checks import registry
-from recipe_core.checks.audit import run_check
+from recipe_core.checks.audit import _in_order, run_check
 from recipe_core.checks.registry import Cause, Check
 from recipe_core.checks.result import passed
 from recipe_core.checks.subject import Subject
+from recipe_core.time_limit import time_limit
 from recipe_core.training.pipeline import default_train_step
 from tests.checks.world import digits, healthy, loaders, look, net
 
@@ -67,6 +71,49 @@ def test_a_pipeline_that_takes_too_long_is_stopped_inside_its_own_code():
     pipeline = healthy(evaluate=endless)
     result = look(pipeline, "evaluation_is_in_eval_mode", seconds=3)[0]
     assert result.verdict == "skipped"
+
+
+def test_a_wait_that_calls_no_model_is_ended_with_the_budget():
+    def waits(model, loader):
+        with contextlib.suppress(Exception):
+            threading.Event().wait()
+
+    result = look(healthy(evaluate=waits), "evaluation_is_in_eval_mode", seconds=3)[0]
+    assert result.verdict == "skipped"
+
+
+def test_a_limit_of_time_leaves_another_one_in_force():
+    class Mine(BaseException):
+        pass
+
+    with pytest.raises(Mine), time_limit(0.2, Mine()):
+        with time_limit(60, KeyboardInterrupt()):
+            pass
+        threading.Event().wait(5)
+
+
+class Slow(nn.Module):
+    """A tenth of a second for each image."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        until = time.process_time() + 0.1 * len(x)
+        while time.process_time() < until:
+            pass
+        return self.net(x)
+
+
+def test_a_large_model_gets_a_part_of_each_batch_and_the_data_are_looked_at_first():
+    subject = Subject(healthy(model_fn=Slow), 60)
+    assert max(subject.train.sizes) <= 6 and len(subject.train) < 30  # that is 0.6 s and 2.4 s
+    assert subject.val.sizes[-1] < subject.val.sizes[0] and not subject.val.complete
+    assert len(subject.drawn_train) == 600
+    assert [each.family for each in _in_order(subject)][:5] == ["data"] * 5
+    small = Subject(healthy(), 60)
+    assert small.train is small.drawn_train and small.val is small.drawn_val
 
 
 def test_a_waived_cause_is_told_but_fails_nothing(only):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from recipe_core.training.pipeline import default_evaluate
 from tests.checks.world import causes, digits, healthy, loaders, look
@@ -131,6 +131,17 @@ def test_gradients_of_validation_data_matter_only_where_training_uses_them(left)
 
     found = causes(healthy(evaluate=evaluate, train_step=step), "evaluation_leaves_the_model_alone")
     assert found == ({"trains-on-validation"} if left else set())
+
+
+def test_an_evaluation_that_goes_twice_through_a_shuffled_loader_is_right():
+    @torch.no_grad()
+    def evaluate(model, loader):
+        sum(len(y) for _, y in loader)
+        return default_evaluate(model, loader)
+
+    x, y = digits()
+    val = DataLoader(TensorDataset(x[-200:], y[-200:]), 64, shuffle=True)
+    assert causes(healthy(val_loader=val, evaluate=evaluate), *ALL) == set()
 
 
 def test_predictions_and_labels_from_two_passes_part_only_where_the_loader_shuffles():

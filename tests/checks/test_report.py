@@ -1,13 +1,14 @@
 """The report: its order, its forms, what it says of a pipeline with a bug and of one without."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recipe_core.checks.docs import document
 from recipe_core.checks.registry import checks
-from recipe_core.checks.result import AuditReport, Result
+from recipe_core.checks.result import AuditReport, Result, passed
 
 BAD = Result("a_check", "a-cause", "fail", 0.4, "It is <wrong>.", "Do right.", 1, {"figure": 0.5}, 0.1, "It is right.")
 WORSE = Result("b_check", "b-cause", "fail", 0.9, "It is worse.", "Do better.", 2)
@@ -54,3 +55,8 @@ def test_docs_audit_lists_every_cause():
     text = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
     if text != document():
         pytest.fail("docs/audit.md is old: python -m recipe_core.checks.docs > docs/audit.md")
+
+
+def test_the_html_page_lists_every_check_that_passed():
+    report = AuditReport([replace(passed("It did."), check=f"check_{number}") for number in range(60)])
+    assert all(f"check {number}<" in report.to_html() for number in range(60))

@@ -9,6 +9,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     optimisation_settings,
     optimisation_steps,
     other_data,
+    other_forms,
     unusual_data,
     unusual_models,
     unusual_training,
