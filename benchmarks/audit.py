@@ -83,8 +83,10 @@ def compare(cases: list[Case], python: str) -> None:
         for counted in (("failures",), ("failures", "warnings")):
             accused = [case for case in cases if any(told[case.name][peer][kind] for kind in counted)]
             bugs = sum(bool(case.causes) for case in accused)
-            rows.append([f"{peer}: {' and '.join(counted)}", bugs, len(accused) - bugs])
-    show("The peers on the same cases", ["", "bugs accused", "correct ones accused"], rows)
+            seconds = sorted(told[case.name][peer]["seconds"] for case in cases)
+            took = f"{seconds[len(seconds) // 2]:.1f}", f"{seconds[-1]:.1f}"
+            rows.append([f"{peer}: {' and '.join(counted)}", bugs, len(accused) - bugs, *took])
+    show("The peers on the same cases", ["", "bugs accused", "correct ones accused", "s (median)", "s (most)"], rows)
 
 
 def tell(each: dict) -> None:

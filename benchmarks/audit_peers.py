@@ -3,13 +3,15 @@ has them.
 
     PEERS/bin/python -m benchmarks.audit_peers CASE...
 
-Prints one JSON object: case -> peer -> how many failures and warnings it tells; a peer that raises tells none.
+Prints one JSON object: case -> peer -> how many failures and warnings it tells, and its seconds; a peer that raises
+tells none.
 """
 
 import contextlib
 import io
 import json
 import sys
+import time
 import warnings
 
 import torch
@@ -30,12 +32,13 @@ def main() -> None:
     print(json.dumps(told))
 
 
-def _told(ask, pipeline) -> dict[str, int]:
+def _told(ask, pipeline) -> dict[str, float]:
+    started = time.perf_counter()
     try:
         failures, cautions = ask(pipeline)
     except Exception:  # noqa: BLE001  # a peer that cannot take a pipeline finds nothing in it
         failures = cautions = 0
-    return {"failures": failures, "warnings": cautions}
+    return {"failures": failures, "warnings": cautions, "seconds": time.perf_counter() - started}
 
 
 def torchtest2(pipeline) -> tuple[int, int]:
