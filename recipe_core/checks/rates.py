@@ -125,6 +125,8 @@ def times(factor: float) -> Change:
 @check(family="optimisation", stage=2, cost=2, causes=[HIGH, UPHILL])
 def training_lowers_the_loss(subject: Subject):
     """A few steps of training leave the loss lower than it was; or a smaller learning rate does not either."""
+    if subject.is_large:
+        return skipped("The model is too large to be trained on whole batches in the time given.")
     own = subject.once(own_course)
     if not math.isfinite(own.before) or own.before <= 0:
         return skipped("The loss of the fresh model is not a positive number.")

@@ -81,7 +81,7 @@ class Sample:
             return self
         kept = [*self.batches[: count - 1], self.batches[-1]] if count < len(self.batches) else self.batches
         share = min(1.0, rows / self.sizes[0])
-        sizes = [max(1, math.ceil(len(y) * share)) for _, y in kept]
+        sizes = [max(min(2, len(y)), math.ceil(len(y) * share)) for _, y in kept]  # batch norm needs two
         return Sample([(x[:size], y[:size]) for (x, y), size in zip(kept, sizes, strict=True)], False, self.seconds)
 
     @property
