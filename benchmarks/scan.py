@@ -29,6 +29,8 @@ import imagehash
 import psutil
 from PIL import Image
 
+os.environ["RECIPE_EMBED"] = "by hand"  # the embedding after a scan would run beside the next one
+
 from benchmarks.common import PHOTO, SMALL, in_turn, make_pictures, show
 from recipe_core import Workspace, settings
 from recipe_core.data.listing import choose_what_to_measure, list_samples

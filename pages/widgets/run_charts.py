@@ -62,26 +62,29 @@ def charts(runs: list[Run]) -> None:
     """Draw loss and accuracy, and what else is asked for, with what was expected; to be called in a fragment."""
     view = read_train_view()  # dragging over a chart changes it, and renews the fragment only
     _zoom(view)
+    store = open_workspace().store
+    newest = tuple((run.id, run.job.created, newest_point(store, run.id)) for run in runs)
     histories = {f"{run.spec.preset} #{run.id}": history(run, view.steps) for run in runs}
     losses = [level for run in runs for level in _loss_levels(run)]
     guesses = [Level(run.expectation.constant_guess_accuracy, "constant guess") for run in runs]
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Loss**")
-        _draw(histories, {"train_loss": "training", "val_loss": "validation"}, "loss", view, losses)
+        _draw(newest, histories, {"train_loss": "training", "val_loss": "validation"}, "loss", view, losses)
     with right:
         st.markdown("**Accuracy**")
         accuracies = {"train_accuracy": "training", "val_accuracy": "validation"}
-        _draw(histories, accuracies, "accuracy", view, guesses, percent=True)
+        _draw(newest, histories, accuracies, "accuracy", view, guesses, percent=True)
     if view.more:
         columns = st.columns(2, gap="medium")
         for number, (metric, (title, logs)) in enumerate(FURTHER.items()):
             with columns[number % 2]:
                 st.markdown(f"**{title}**")
-                _draw(histories, {metric: ""}, metric, replace(view, log=view.log and logs))
+                _draw(newest, histories, {metric: ""}, metric, replace(view, log=view.log and logs))
 
 
 def _draw(
+    newest: tuple[tuple[int, float, int], ...],
     histories: Mapping[str, pd.DataFrame],
     metrics: dict[str, str],
     key: str,
@@ -100,13 +103,21 @@ def _draw(
 
     # Plotly's own zoom would be lost with every new point: the chart is made anew. In the address it stays.
     st.plotly_chart(
-        curves(histories, metrics, levels or (), view.smoothing, log, percent, view.steps),
+        _curves(newest, tuple(metrics), view.smoothing, log, percent, view.steps, histories, metrics, levels or ()),
         key=key,
         on_select=brushed,
         selection_mode="box",
         config=CONFIG,
         alt=", ".join(metrics),
     )
+
+
+@st.cache_data(max_entries=64, ttl=600, show_spinner=False)
+def _curves(
+    newest: tuple, names: tuple, smoothing: float, log: bool, percent: bool, steps, _histories, _metrics, _levels
+):
+    """The figure, made once for all who look at these runs in this way: `newest` tells their points apart."""
+    return curves(_histories, _metrics, _levels, smoothing, log, percent, steps)
 
 
 def _zoom(view: TrainView) -> None:
