@@ -63,8 +63,8 @@ def _learnt(dataset: Dataset, run: Run) -> None:
     if not len(wrong):
         return
     st.caption(
-        "These are not. Where the others are, look at them first: often nobody could tell them, as a blank picture or "
-        "one that is there twice with two labels."
+        "These are not. Where nearly all others are, look at these: often nobody could learn them, as a blank picture, "
+        "or one that is there twice with two labels."
     )
     worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:WORST]
     names = run.classes
