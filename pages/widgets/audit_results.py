@@ -26,9 +26,9 @@ def audit_results(report: AuditReport, complete: bool) -> None:
     """Draw them, most harmful first; `complete` once no more will come."""
     for place, result in enumerate([*report.failures, *report.of("unsure")]):
         _card(place, result)
-    if complete and report.passed and report.of("pass"):
+    if complete and report.passed:
         st.success(f"Nothing failed: {plain(report.summary)}.", icon=":material/verified:")
-    elif complete and report.passed:
+    elif complete and not report.failures:
         st.warning(f"Nothing could be checked: {plain(report.summary)}. Give it more seconds.")
     for verdict, (title, icon) in SHORT.items():
         if results := report.of(verdict):

@@ -70,8 +70,8 @@ class AuditReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failures
+        """Whether nothing failed, and something was checked: where there was no time for anything, nothing is known."""
+        return not self.failures and bool(self.of("pass"))
 
     def of(self, verdict: str) -> list[Result]:
         """The results with this verdict, most harmful first."""

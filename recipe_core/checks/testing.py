@@ -24,7 +24,7 @@ def assert_no_silent_failures(pipeline: Pipeline, budget_seconds: float = 60, wa
         waived: causes that are there on purpose.
 
     Raises:
-        AssertionError: the report, if anything failed.
+        AssertionError: the report, if anything failed or nothing could be checked.
     """
     report = audit(pipeline, budget_seconds, waived)
     if not report.passed:

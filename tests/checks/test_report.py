@@ -8,7 +8,7 @@ import pytest
 
 from recipe_core.checks.docs import document
 from recipe_core.checks.registry import checks
-from recipe_core.checks.result import AuditReport, Result, passed
+from recipe_core.checks.result import AuditReport, Result, passed, skipped
 
 BAD = Result("a_check", "a-cause", "fail", 0.4, "It is <wrong>.", "Do right.", 1, {"figure": 0.5}, 0.1, "It is right.")
 WORSE = Result("b_check", "b-cause", "fail", 0.9, "It is worse.", "Do better.", 2)
@@ -20,6 +20,11 @@ def test_the_most_harmful_failure_comes_first_and_what_passed_last():
     assert [each.check for each in report.results] == ["b_check", "a_check", "c_check"]
     assert not report.passed
     assert AuditReport([FINE]).passed
+
+
+def test_where_nothing_was_checked_nothing_has_passed():
+    assert not AuditReport([]).passed
+    assert not AuditReport([skipped("There was no time.")]).passed
 
 
 def test_a_report_reads_as_text_as_a_frame_and_as_json():

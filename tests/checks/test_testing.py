@@ -5,7 +5,7 @@ import torch
 
 from recipe_core import assert_no_silent_failures, assert_same
 from recipe_core.checks import testing
-from recipe_core.checks.result import AuditReport, Result
+from recipe_core.checks.result import AuditReport, Result, passed
 from tests.checks.world import healthy
 
 
@@ -48,5 +48,5 @@ def test_a_failure_is_raised_with_the_report(monkeypatch):
     monkeypatch.setattr(testing, "audit", lambda *given: report)
     with pytest.raises(AssertionError, match="Do right"):
         assert_no_silent_failures(healthy())
-    monkeypatch.setattr(testing, "audit", lambda *given: AuditReport([]))
+    monkeypatch.setattr(testing, "audit", lambda *given: AuditReport([passed("It is right.")]))
     assert_no_silent_failures(healthy())
