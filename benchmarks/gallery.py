@@ -1,25 +1,20 @@
 """How long a page of 480 thumbnails takes, in a real browser.
 
-    .venv/bin/python benchmarks/gallery.py [--workspace DIR]      # a workspace with the demo dataset scanned
+    .venv/bin/python -m benchmarks.gallery [--workspace DIR]      # a workspace with the demo dataset scanned
 
 Needs Chromium at /usr/bin/chromium. Hypothesis: a rerun that changes nothing (a filter is added but not set) is done in
 under 500 ms, a rerun that brings 480 other thumbnails in about twice that; the first visit pays for Streamlit itself.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-ROOT = Path(__file__).parents[1]
-PORT = 8799
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+from benchmarks.dashboard import URL, looked_at
+
 IDLE = (
     """() => document.querySelector('[data-testid="stApp"]')?.getAttribute('data-test-script-state') === 'notRunning'"""
 )
@@ -28,36 +23,13 @@ IDLE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", default="workspace")
-    workspace = str(Path(parser.parse_args().workspace).resolve())
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)],
-        cwd=ROOT,
-        env=os.environ | {"RECIPE_WORKSPACE": workspace},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for_server()
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-            _measure(browser.new_page(viewport={"width": 1440, "height": 900}))
-    finally:
-        server.terminate()
-
-
-def _wait_for_server() -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("The server did not start.")
+    with looked_at(Path(parser.parse_args().workspace)) as browser:
+        _measure(browser.new_page(viewport={"width": 1440, "height": 900}))
 
 
 def _measure(page: Page) -> None:
     start = time.perf_counter()
-    page.goto(f"http://localhost:{PORT}/browse?dataset=demo&size=64")
+    page.goto(f"{URL}/browse?dataset=demo&size=64")
     page.locator(".gallery button").nth(479).wait_for(state="attached")
     page.wait_for_function(IDLE)
     print(f"first visit                       {1000 * (time.perf_counter() - start):6.0f} ms")

@@ -1,6 +1,6 @@
 """How long a point that a run has written takes to be seen, with several viewers of four runs.
 
-    .venv/bin/python benchmarks/live.py [--workspace DIR] [--viewers 10]     # a workspace with the demo dataset scanned
+    .venv/bin/python -m benchmarks.live [--workspace DIR] [--viewers 10]     # a workspace with the demo dataset scanned
 
 Needs Chromium at /usr/bin/chromium. Four runs at once take a step about 20 times a second; each page shows all four
 laid over each other. Each page looks every 50 ms at the last step in its loss chart; beside it stands when that step
@@ -10,19 +10,14 @@ seen after half a second and a fraction, and nearly all within 2 s, though viewe
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
-from gallery import FLAGS, PORT, ROOT, _wait_for_server
-from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(ROOT))
-
+from benchmarks.dashboard import URL, looked_at
 from recipe_core import settings
 from recipe_core.runs import Run
 from recipe_core.workspace import Workspace
@@ -70,29 +65,17 @@ def _measure(workspace: Workspace, runs: list[Run], seconds: int, viewers: int) 
     """Seconds from the store to the screen, of every renewal of every page."""
     while not all(len(run.metrics()) for run in runs):
         time.sleep(0.5)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(PORT)],
-        cwd=ROOT,
-        env=os.environ | {"RECIPE_WORKSPACE": str(workspace.folder)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for_server()
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-            pages = [browser.new_page(viewport={"width": 1440, "height": 900}) for _ in range(viewers)]
-            address = f"http://localhost:{PORT}/train?dataset=demo&" + "&".join(f"run={run.id}" for run in runs)
-            for page in pages:
-                page.goto(address)
-                page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
-            time.sleep(5)
-            for page in pages:
-                page.evaluate(WATCH)
-            written = _written(runs, seconds)
-            seen = [page.evaluate("() => window.seen.slice(1)") for page in pages]
-    finally:
-        server.terminate()
+    address = f"{URL}/train?dataset=demo&" + "&".join(f"run={run.id}" for run in runs)
+    with looked_at(workspace.folder) as browser:
+        pages = [browser.new_page(viewport={"width": 1440, "height": 900}) for _ in range(viewers)]
+        for page in pages:
+            page.goto(address)
+            page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
+        time.sleep(5)
+        for page in pages:
+            page.evaluate(WATCH)
+        written = _written(runs, seconds)
+        seen = [page.evaluate("() => window.seen.slice(1)") for page in pages]
     steps, moments = np.array(written).T
     # Of a step that a page shows: when the store had it first.
     return [at - moments[np.searchsorted(steps, step)] for each in seen for at, step in each if step <= steps[-1]]
