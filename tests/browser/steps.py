@@ -19,6 +19,7 @@ def widget(page: Page, key: str) -> Locator:
 
 def choose(page: Page, key: str, option: str) -> None:
     """Pick from a drop-down list, by the option's text; typing it brings it into the part of the list that is drawn."""
+    settled(page)  # a script that ends with other options closes the list under the pointer
     widget(page, key).get_by_role("combobox").click()
     page.keyboard.type(option)
     page.get_by_role("option", name=option, exact=True).click()
