@@ -29,7 +29,7 @@ import imagehash
 import psutil
 from PIL import Image
 
-os.environ["RECIPE_EMBED"] = "by hand"  # the embedding after a scan would run beside the next one
+os.environ["RECIPE_AFTER_SCAN"] = ""  # what follows a scan would run beside the next one
 
 from benchmarks.common import PHOTO, SMALL, in_turn, make_pictures, show
 from recipe_core import Workspace, settings

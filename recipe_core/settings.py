@@ -19,8 +19,8 @@ HEARTBEAT_SECONDS = 1.0
 LOST_AFTER_SECONDS = 15.0  # a running job that has not beaten its heart for this long is lost
 SLOTS = {"scan": 2}  # jobs of a kind that run at the same time; one where not named
 
-# Whether pictures are embedded after each scan, which keeps all cores busy for a while; else when somebody starts it.
-EMBED_BY_ITSELF = os.environ.get("RECIPE_EMBED") != "by hand"
+# The jobs that follow a scan by themselves and keep all cores busy for a while; others wait until somebody starts them.
+AFTER_SCAN = os.environ.get("RECIPE_AFTER_SCAN", "examine embed").split()
 
 # How much of a dataset somebody should have looked at before anything is trained: a share, and at least so many.
 LOOKED_SHARE = 0.01

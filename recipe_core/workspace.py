@@ -320,7 +320,7 @@ class Dataset:
 
     @property
     def examination(self) -> Job | None:
-        """The job that looks at the pictures for damage and near duplicates; every scan launches it at its end."""
+        """The job that looks at the pictures for damage and near duplicates; a scan launches it at its end."""
         return examine.newest(self.workspace.store, self.name)
 
     def launch_examination(self) -> Job | None:
@@ -330,7 +330,7 @@ class Dataset:
 
     @property
     def embedding(self) -> Job | None:
-        """The job that turns the pictures into vectors and analyses them; every examination launches it at its end."""
+        """The job that turns the pictures into vectors and analyses them; an examination launches it at its end."""
         return embed.newest(self.workspace.store, self.name)
 
     def launch_embedding(self, backbone: str | Path | None = None) -> Job | None:

@@ -5,8 +5,8 @@ import os
 import psutil
 import pytest
 
-# Embedding after each of the many scans would keep the cores busy; the tests of it start it. Workers inherit this.
-os.environ["RECIPE_EMBED"] = "by hand"
+# What else follows each of the many scans would keep the cores busy; the tests of it start it. Workers inherit this.
+os.environ["RECIPE_AFTER_SCAN"] = ""
 
 from recipe_core import jobs
 from recipe_core.workspace import Workspace

@@ -8,7 +8,6 @@ Sources: hackerfactor.com, "Looks Like It" (pHash, 2011) and "Kind of Like That"
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fftpack
 import xxhash
 from PIL import Image
 
@@ -88,8 +87,10 @@ def _turned(pairs: np.ndarray) -> np.ndarray:
 
 
 def _low_frequencies(images: np.ndarray) -> np.ndarray:
-    down = scipy.fftpack.dct(images, axis=-2)[..., :LOW_FREQUENCIES, :]
-    return scipy.fftpack.dct(down, axis=-1)[..., :LOW_FREQUENCIES]
+    from scipy import fftpack  # slow to import, and every command imports this file
+
+    down = fftpack.dct(images, axis=-2)[..., :LOW_FREQUENCIES, :]
+    return fftpack.dct(down, axis=-1)[..., :LOW_FREQUENCIES]
 
 
 def _hex(bits: np.ndarray) -> list[list[str]]:

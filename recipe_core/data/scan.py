@@ -57,7 +57,8 @@ def work(context: JobContext) -> None:
         Stopped: the job was asked to stop; what is measured stays.
     """
     scan(context)
-    examine.launch(context.store, context.job.subject, context.spec)
+    if examine.KIND in settings.AFTER_SCAN:
+        examine.launch(context.store, context.job.subject, context.spec)
 
 
 def scan(context: JobContext) -> None:

@@ -6,9 +6,11 @@ Started by the queue only. What it prints goes to the log of the job.
 import contextlib
 import importlib
 import os
+import shutil
 import signal
 import sys
 import traceback
+from multiprocessing.util import get_temp_dir
 
 from recipe_core.errors import RecipeError, Stopped
 from recipe_core.jobs.context import JobContext
@@ -64,4 +66,6 @@ if __name__ == "__main__":
     except BaseException:  # noqa: BLE001  the process boundary: what the job's record could not take is in its log
         traceback.print_exc()
     finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(get_temp_dir())  # of its pools, which nothing removes after this:
         os._exit(0)  # not held up by threads and pools that the work left behind; its children end with it

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,8 +39,6 @@ class Dashboard:
 
 def examined(dataset: Dataset) -> None:
     """As if exactly these near duplicates had been found."""
-    while (job := dataset.examination) and job.active:
-        time.sleep(0.1)
     hashes = dict(dataset.query()[["key", "pixel_hash"]].itertuples(index=False))
     rows = [(hashes[a], hashes[b], "brightness", similar, 4.0, "{}") for (a, b), similar in NEAR.items()]
     path = dataset.folder / "examined" / "pairs.parquet"

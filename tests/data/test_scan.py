@@ -355,6 +355,14 @@ def test_a_file_that_has_gone_and_come_back_is_followed(workspace, tmp_path):
     assert dataset.problems() == []
 
 
+def test_a_scan_leaves_nothing_in_the_temporary_folder(workspace, tmp_path, monkeypatch):
+    (temporary := tmp_path / "t").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    dataset = scanned(workspace, make_images(tmp_path / "pets", "cat/a.png", "dog/b.png"))
+    until(lambda: not psutil.pid_exists(dataset.job.pid))
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_removed_dataset_leaves_its_images_and_nothing_else(workspace, tmp_path):
     root = make_images(tmp_path / "pets", "cat/a.png", "dog/b.png")
     dataset = scanned(workspace, root)

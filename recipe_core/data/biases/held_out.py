@@ -7,7 +7,6 @@ between the bins, and is fitted to all folds by counting once.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import hypergeom
 
 FOLDS = 5
 SHUFFLES = 4999
@@ -88,6 +87,8 @@ class Found:
 
     @classmethod
     def of(cls, counts: Counts) -> "Found":
+        from scipy.stats import hypergeom  # half a second, which no command should wait for
+
         regions = counts.regions()
         hits = (counts.table * regions).sum(axis=(0, 1))
         marked = (counts.table.sum(axis=2, keepdims=True) * regions).sum(axis=(0, 1))

@@ -106,7 +106,7 @@ def work(context: JobContext) -> None:
         Stopped: the job was asked to stop.
     """
     examine(context)
-    if settings.EMBED_BY_ITSELF:
+    if embed.KIND in settings.AFTER_SCAN:
         embed.launch(context.store, context.job.subject, context.spec)
 
 
