@@ -7,6 +7,7 @@ pets.query("sharpness < 10", order_by="brightness desc", limit=48)
 """
 
 import re
+import secrets
 import shutil
 import sys
 import time
@@ -44,6 +45,7 @@ from recipe_core.training.expectation import Expectation
 from recipe_core.training.spec import RunSpec
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
+UNUSED_UPLOAD_SECONDS = 24 * 3600  # after which an upload that became no dataset goes
 DEMO_NOTE = "A demo: scikit-learn's handwritten digits with defects planted on purpose; truth.csv lists them."
 
 
@@ -135,23 +137,32 @@ class Workspace:
         return self.add_dataset("demo", make_demo(self.folder / "demo"), note=DEMO_NOTE)
 
     def keep_upload(self, name: str, upload: BinaryIO) -> Path:
-        """Store an uploaded zip in the workspace and return its path.
+        """Store an uploaded zip in the workspace, in a folder of its own, and return its path.
 
-        Raises:
-            Conflict: the name cannot name a dataset, or is taken.
+        What was uploaded a day ago or earlier and became no dataset goes.
+
+        Args:
+            name: of the uploaded file.
         """
-        if not NAME.fullmatch(name):
-            raise Conflict(
-                f'"{name}" cannot name a dataset; use up to 64 letters, digits, dots, dashes and underscores.'
-            )
-        path = self.folder / "uploads" / f"{name}.zip"
-        if name in {dataset.name for dataset in self.datasets()}:
-            raise Conflict(f'The name "{name}" is taken; choose another name.')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        used = {Path(dataset.source) for dataset in self.datasets()}
+        for path in self._uploads.glob("*/*.zip"):
+            if path not in used and path.stat().st_mtime < time.time() - UNUSED_UPLOAD_SECONDS:
+                self.discard_upload(path)
+        stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)[:64] or "images"
+        path = self._uploads / secrets.token_hex(8) / f"{stem}.zip"
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
             shutil.copyfileobj(upload, file)
-        return partial.rename(path)
+        return path
+
+    def discard_upload(self, path: Path) -> None:
+        """Delete what `keep_upload` stored."""
+        if path.parent.parent == self._uploads:
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+    @property
+    def _uploads(self) -> Path:
+        return self.folder / "uploads"
 
     def preview(self, dataset: "Dataset", spec: RunSpec) -> Expectation:
         """What is expected of a run, before it starts. Raises NotTrainable."""
@@ -205,8 +216,7 @@ class Workspace:
                 connection.execute(delete(of_dataset).where(of_dataset.c.dataset == name))
             connection.execute(delete(table).where(table.c.name == name))
         shutil.rmtree(dataset.folder, ignore_errors=True)
-        if Path(dataset.source).is_relative_to(self.folder / "uploads"):
-            Path(dataset.source).unlink(missing_ok=True)
+        self.discard_upload(Path(dataset.source))
 
 
 @dataclass(frozen=True)

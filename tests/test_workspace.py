@@ -1,8 +1,10 @@
 """The workspace: names, the same source twice, many processes at once."""
 
 import io
+import os
 import subprocess
 import sys
+import time
 import zipfile
 
 import pyarrow as pa
@@ -36,8 +38,6 @@ def test_a_name_is_letters_digits_dots_dashes_and_underscores(workspace, images,
 def test_any_other_name_is_refused_and_nothing_is_made(workspace, images, name):
     with pytest.raises(Conflict, match="cannot name a dataset"):
         workspace.add_dataset(name, images)
-    with pytest.raises(Conflict, match="cannot name a dataset"):
-        workspace.keep_upload(name, io.BytesIO(b"x"))
     assert workspace.datasets() == []
     assert not (workspace.folder / "uploads").exists()
 
@@ -78,13 +78,20 @@ def test_an_uploaded_zip_is_kept_with_its_dataset_and_goes_with_it(workspace):
         archive.writestr("cat/a.png", b"an image")
         archive.writestr("dog/b.png", b"another")
     upload.seek(0)
-    path = workspace.keep_upload("pets", upload)
+    path = workspace.keep_upload("../pets & more.zip", upload)
+    assert path.name == "pets-more.zip"
     dataset = workspace.add_dataset("pets", path)
     assert dataset.read("cat/a.png") == b"an image"
-    with pytest.raises(Conflict, match="taken"):
-        workspace.keep_upload("pets", io.BytesIO(b"other"))
     workspace.remove_dataset("pets")
-    assert not path.exists()
+    assert list((workspace.folder / "uploads").iterdir()) == []
+
+
+def test_an_upload_that_became_no_dataset_goes_after_a_day(workspace):
+    abandoned, recent = (workspace.keep_upload(name, io.BytesIO(b"x")) for name in ("a.zip", "b.zip"))
+    a_day_ago = time.time() - 25 * 3600
+    os.utime(abandoned, (a_day_ago, a_day_ago))
+    workspace.keep_upload("c.zip", io.BytesIO(b"x"))
+    assert not abandoned.parent.exists() and recent.exists()
 
 
 def test_processes_that_add_at_once_agree(tmp_path, images):

@@ -83,21 +83,16 @@ def _from_upload() -> None:
     upload = st.file_uploader("A zip of images, of class folders, or of a table with images", type="zip", key="add-zip")
     if upload is None:
         return
-    name = st.text_input("Name", value=_name_for(upload.name), key="add-upload-name")
-    if st.button("Upload and scan", type="primary", key="add-upload"):
-        try:
-            stored = open_workspace().keep_upload(name, upload)
-        except RecipeError as problem:
-            st.error(plain(str(problem)))
-            return
-        try:
-            _add(name, str(stored), None)
-        except RecipeError as problem:
-            stored.unlink(missing_ok=True)
-            st.error(plain(str(problem)))
+    id, stored = st.session_state.get("add-stored", (None, None))
+    if upload.file_id != id or not stored.exists():
+        stored = open_workspace().keep_upload(upload.name, upload)
+        st.session_state["add-stored"] = upload.file_id, stored
+    if not _understand_and_name(str(stored)):
+        open_workspace().discard_upload(stored)
 
 
-def _understand_and_name(location: str) -> None:
+def _understand_and_name(location: str) -> bool:
+    """Show what is at the location and ask for its name; False where nothing can be made of it."""
     try:
         with st.spinner("Looking at what is there…"):
             understood = _understood(location, None)
@@ -106,7 +101,7 @@ def _understand_and_name(location: str) -> None:
             understood = _understood(location, tuple(columns.items()))
     except RecipeError as problem:
         st.error(plain(str(problem)))
-        return
+        return False
     _show(understood)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", value=_name_for(location), key=f"add-name-{location}")
@@ -116,6 +111,7 @@ def _understand_and_name(location: str) -> None:
             _add(name, location, columns)
         except RecipeError as problem:
             st.error(plain(str(problem)))
+    return True
 
 
 @st.cache_data(max_entries=32, ttl=60, show_spinner=False)

@@ -82,12 +82,18 @@ def test_the_path_column_is_the_one_whose_values_are_images(folder):
     assert table(folder, "thumb,path\nt/1.jpg,img/1.jpg\n").columns["path"] == "path"
 
 
+def test_a_split_column_of_any_name_is_known_by_its_values(folder):
+    source = table(folder, "path,part,weather\nimg/1.jpg,Training,dry\nimg/2.jpg,test,train\n")
+    assert source.columns["split"] == "part"
+    assert table(folder, "path,part\nimg/1.jpg,train\nimg/2.jpg,cat\n").columns["split"] is None
+
+
 def test_columns_can_be_given(folder):
     text = "a,b,label,c\nimg/1.jpg,img/2.jpg,x,train\n"
     assert placed(table(folder, text, columns={"path": "b", "label": "a", "split": "c"})) == {
         "img/2.jpg": ("train", "img/1.jpg")
     }
-    assert placed(table(folder, text, columns={"label": None})) == {"img/1.jpg": (None, None)}
+    assert placed(table(folder, text, columns={"label": None})) == {"img/1.jpg": ("train", None)}
 
 
 def test_a_column_that_does_not_exist_is_answered_with_those_that_do(folder):

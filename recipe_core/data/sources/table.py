@@ -164,7 +164,17 @@ def _choose(rows: Rows, first: list[Sequence[object]], given: Mapping[str, str |
         taken = {*chosen.values(), *given.values()}
         free = [column for column in rows.columns if column not in taken]
         chosen[role] = given[role] if role in given else _guess_by_name(role, free)
+    if chosen["split"] is None and "split" not in given:
+        chosen["split"] = _guess_split(rows, first, {*chosen.values()})
     return chosen
+
+
+def _guess_split(rows: Rows, first: list[Sequence[object]], taken: set[str | None]) -> str | None:
+    """A column whatever its name, all of whose values are names of splits."""
+    for at, column in enumerate(rows.columns):
+        if column not in taken and all(isinstance(row[at], str) and split_name(str(row[at])) for row in first):
+            return column
+    return None
 
 
 def _guess_path(rows: Rows, first: list[Sequence[object]]) -> str | None:
