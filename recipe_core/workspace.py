@@ -145,11 +145,11 @@ class Workspace:
             name: of the uploaded file.
         """
         used = {Path(dataset.source) for dataset in self.datasets()}
-        for path in self._uploads.glob("*/*.zip"):
+        for path in self.uploads.glob("*/*.zip"):
             if path not in used and path.stat().st_mtime < time.time() - UNUSED_UPLOAD_SECONDS:
                 self.discard_upload(path)
         stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)[:64] or "images"
-        path = self._uploads / secrets.token_hex(8) / f"{stem}.zip"
+        path = self.uploads / secrets.token_hex(8) / f"{stem}.zip"
         path.parent.mkdir(parents=True)
         with path.open("wb") as file:
             shutil.copyfileobj(upload, file)
@@ -157,11 +157,11 @@ class Workspace:
 
     def discard_upload(self, path: Path) -> None:
         """Delete what `keep_upload` stored."""
-        if path.parent.parent == self._uploads:
+        if path.parent.parent == self.uploads:
             shutil.rmtree(path.parent, ignore_errors=True)
 
     @property
-    def _uploads(self) -> Path:
+    def uploads(self) -> Path:
         return self.folder / "uploads"
 
     def preview(self, dataset: "Dataset", spec: RunSpec) -> Expectation:
@@ -232,6 +232,12 @@ class Dataset:
     @property
     def folder(self) -> Path:
         return self.workspace.folder / "datasets" / self.name
+
+    @property
+    def origin(self) -> str:
+        """The source for people: its path, or the name of the uploaded zip."""
+        uploaded = Path(self.source).is_relative_to(self.workspace.uploads)
+        return f"{Path(self.source).name}, uploaded" if uploaded else self.source
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -31,7 +31,7 @@ def _card(dataset: Dataset, was_active: bool) -> None:
     with st.container(border=True, key=f"card-{dataset.name}"):
         seen = overview(dataset.catalog)
         st.subheader(plain(dataset.name), anchor=False)
-        st.caption(plain(f"{seen.sentence} · {dataset.source}" if seen.samples else dataset.source))
+        st.caption(plain(f"{seen.sentence} · {dataset.origin}" if seen.samples else dataset.origin))
         if dataset.note:
             st.caption(f":material/science: {plain(dataset.note)}")
         if job:

@@ -112,7 +112,8 @@ def _draw(
     )
 
 
-@st.cache_data(max_entries=64, ttl=600, show_spinner=False)
+# A resource: a copy for each viewer would take half as long as a new figure. Nothing changes it: Streamlit copies it.
+@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
 def _curves(
     newest: tuple, names: tuple, smoothing: float, log: bool, percent: bool, steps, _histories, _metrics, _levels
 ):
