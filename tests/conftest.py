@@ -1,6 +1,7 @@
 """What the tests of several floors share."""
 
 import os
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -20,5 +21,6 @@ def workspace(tmp_path):
     for job in jobs.listing(workspace.store):
         if job.active:
             jobs.stop(workspace.store, job.id)
-            if job.pid and psutil.pid_exists(job.pid):
-                psutil.Process(job.pid).kill()
+            with suppress(psutil.NoSuchProcess):  # it may end by itself
+                if job.pid:
+                    psutil.Process(job.pid).kill()
