@@ -34,7 +34,7 @@ os.environ["RECIPE_AFTER_SCAN"] = ""  # what follows a scan would run beside the
 from benchmarks.common import PHOTO, SMALL, in_turn, make_pictures, show
 from recipe_core import Workspace, settings
 from recipe_core.data.listing import choose_what_to_measure, list_samples
-from recipe_core.data.scan import measure_shard
+from recipe_core.data.shards import measure_shard
 from recipe_core.data.sources import open_source
 
 ROUNDS = 5

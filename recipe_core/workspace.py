@@ -7,7 +7,6 @@ pets.query("sharpness < 10", order_by="brightness desc", limit=48)
 """
 
 import re
-import secrets
 import shutil
 import sys
 import time
@@ -33,6 +32,7 @@ from recipe_core.data.manifest import Manifest, read_manifest
 from recipe_core.data.scan import read_problems
 from recipe_core.data.selection import Selection
 from recipe_core.data.sources import Source, open_source
+from recipe_core.data.uploads import Uploads
 from recipe_core.data.waivers import Waivers
 from recipe_core.errors import BadSource, Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
@@ -45,7 +45,6 @@ from recipe_core.training.expectation import Expectation
 from recipe_core.training.spec import RunSpec
 
 NAME = re.compile(r"\w[\w.-]{0,63}")
-UNUSED_UPLOAD_SECONDS = 24 * 3600  # after which an upload that became no dataset goes
 DEMO_NOTE = "A demo: scikit-learn's handwritten digits with defects planted on purpose; truth.csv lists them."
 
 
@@ -136,33 +135,15 @@ class Workspace:
 
         return self.add_dataset("demo", make_demo(self.folder / "demo"), note=DEMO_NOTE)
 
-    def keep_upload(self, name: str, upload: BinaryIO) -> Path:
-        """Store an uploaded zip in the workspace, in a folder of its own, and return its path.
-
-        What was uploaded a day ago or earlier and became no dataset goes.
-
-        Args:
-            name: of the uploaded file.
-        """
-        used = {Path(dataset.source) for dataset in self.datasets()}
-        for path in self.uploads.glob("*/*.zip"):
-            if path not in used and path.stat().st_mtime < time.time() - UNUSED_UPLOAD_SECONDS:
-                self.discard_upload(path)
-        stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)[:64] or "images"
-        path = self.uploads / secrets.token_hex(8) / f"{stem}.zip"
-        path.parent.mkdir(parents=True)
-        with path.open("wb") as file:
-            shutil.copyfileobj(upload, file)
-        return path
-
-    def discard_upload(self, path: Path) -> None:
-        """Delete what `keep_upload` stored."""
-        if path.parent.parent == self.uploads:
-            shutil.rmtree(path.parent, ignore_errors=True)
-
     @property
-    def uploads(self) -> Path:
-        return self.folder / "uploads"
+    def uploads(self) -> Uploads:
+        """The zips that were uploaded through the browser."""
+        return Uploads(self.folder / "uploads")
+
+    def keep_upload(self, name: str, upload: BinaryIO) -> Path:
+        """Store an uploaded zip, by the name of its file, and return its path; forget those that nobody used."""
+        self.uploads.tidy({Path(dataset.source) for dataset in self.datasets()})
+        return self.uploads.keep(name, upload)
 
     def preview(self, dataset: "Dataset", spec: RunSpec) -> Expectation:
         """What is expected of a run, before it starts. Raises NotTrainable."""
@@ -216,7 +197,7 @@ class Workspace:
                 connection.execute(delete(of_dataset).where(of_dataset.c.dataset == name))
             connection.execute(delete(table).where(table.c.name == name))
         shutil.rmtree(dataset.folder, ignore_errors=True)
-        self.discard_upload(Path(dataset.source))
+        self.uploads.discard(Path(dataset.source))
 
 
 @dataclass(frozen=True)
@@ -236,8 +217,8 @@ class Dataset:
     @property
     def origin(self) -> str:
         """The source for people: its path, or the name of the uploaded zip."""
-        uploaded = Path(self.source).is_relative_to(self.workspace.uploads)
-        return f"{Path(self.source).name}, uploaded" if uploaded else self.source
+        path = Path(self.source)
+        return f"{path.name}, uploaded" if path in self.workspace.uploads else self.source
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -88,7 +88,7 @@ def _from_upload() -> None:
         stored = open_workspace().keep_upload(upload.name, upload)
         st.session_state["add-stored"] = upload.file_id, stored
     if not _understand_and_name(str(stored)):
-        open_workspace().discard_upload(stored)
+        open_workspace().uploads.discard(stored)
 
 
 def _understand_and_name(location: str) -> bool:

@@ -18,33 +18,22 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recipe_core import settings
+from recipe_core.data import shards
 from recipe_core.data.catalog import quoted
-from recipe_core.data.facts import FACTS
 from recipe_core.data.findings import examine
 from recipe_core.data.listing import choose_what_to_measure, list_samples, sql_path
-from recipe_core.data.measure import Measured, measure
-from recipe_core.data.parallel import ending_when_stuck, in_parallel, new_pool, survivors
+from recipe_core.data.parallel import in_parallel, new_pool
 from recipe_core.data.sources import Source, open_source
 from recipe_core.jobs import JobContext
 
-PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
-MEASURED = pa.schema([*((fact.name, fact.type) for fact in FACTS), *PLACE])
-PRELOAD = (__name__, "recipe_core.data.appearance")  # by the processes that measure; the latter is compiled
-CRASHED = {
-    "readable": False,
-    "error_kind": "broken",
-    "error": "Reading this file crashed the decoder, or took it longer than "
-    f"{settings.FILE_SECONDS:.0f} s; convert or remove it.",
-}
+PRELOAD = (shards.__name__, "recipe_core.data.appearance")  # by the processes that measure; the latter is compiled
 
 
 def work(context: JobContext) -> None:
@@ -78,30 +67,30 @@ def _scan(context: JobContext, name: str) -> None:
     list_samples(source, folder)
     context.check()
     old = _known(dataset / "catalog" / "catalog.parquet")
-    shards = choose_what_to_measure(folder, old)
-    _measure_shards(context, source, folder, dataset / "thumbnails", shards)
+    count = choose_what_to_measure(folder, old)
+    _measure_shards(context, source, folder, dataset / "thumbnails", count)
     context.report(phase="finishing", **_counts(folder))
     _finish(context, dataset, folder, old)
 
 
 def _known(catalog: Path) -> Path | None:
     """The catalog of an earlier scan, unless it was measured by another version of the facts."""
-    return catalog if catalog.exists() and set(MEASURED.names) <= set(pq.read_schema(catalog).names) else None
+    return catalog if catalog.exists() and set(shards.MEASURED.names) <= set(pq.read_schema(catalog).names) else None
 
 
 # Measuring
 
 
-def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnails: Path, shards: int) -> None:
+def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnails: Path, count: int) -> None:
     done = {int(path.stem) for path in (folder / "parts").glob("*.parquet")}
     # In random order, so that what can be browsed early is of all classes.
-    order = [shard for shard in random.Random(0).sample(range(shards), shards) if shard not in done]
+    order = [shard for shard in random.Random(0).sample(range(count), count) if shard not in done]
     progress = _Progress(context, folder)
     crashed: list[int] = []
     while order:
         pool, at_once = new_pool(os.cpu_count() or 1, *PRELOAD), 2 * (os.cpu_count() or 1)
         try:
-            measure_one = functools.partial(measure_shard, source, folder, thumbnails)
+            measure_one = functools.partial(shards.measure_shard, source, folder, thumbnails)
             for shard, _ in in_parallel(pool, measure_one, order, at_once, context.check):
                 progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
         except BrokenProcessPool:
@@ -113,58 +102,8 @@ def _measure_shards(context: JobContext, source: Source, folder: Path, thumbnail
             pool.shutdown(wait=False, cancel_futures=True)
         while crashed:
             shard = crashed.pop()
-            _measure_carefully(source, folder, thumbnails, shard, context.check)
+            shards.measure_carefully(source, folder, thumbnails, shard, context.check)
             progress.add(pq.read_metadata(folder / "parts" / f"{shard}.parquet").num_rows)
-
-
-def measure_shard(source: Source, folder: Path, thumbnails: Path, shard: int) -> None:
-    """Measure one shard of the scan in `folder` and write its part and its thumbnails."""
-    given = _given(folder, shard)
-    _write_part(folder, thumbnails, shard, given, _measure(source, given["key"].to_pylist()))
-
-
-def _given(folder: Path, shard: int) -> pa.Table:
-    return pq.ParquetFile(folder / "todo.parquet").read_row_group(shard)
-
-
-def _write_part(folder: Path, thumbnails: Path, shard: int, given: pa.Table, measured: Sequence[Measured]) -> None:
-    # A name that was never used before: a job may be resumed when an earlier attempt is in the catalog already.
-    name, offset, rows = f"{folder.name}-{shard}-{os.urandom(4).hex()}", 0, []
-    for sample in measured:
-        length = len(sample.thumbnail)
-        rows.append(sample.facts | ({"_shard": name, "_offset": offset, "_length": length} if length else {}))
-        offset += length
-    _put(thumbnails / f"{name}.bin", b"".join(sample.thumbnail for sample in measured))
-    table = pa.Table.from_pylist(rows, MEASURED)
-    for position, column in enumerate(given.column_names):
-        table = table.add_column(position, given.schema.field(column), given[column])
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    _put(folder / "parts" / f"{shard}.parquet", sink.getvalue())
-
-
-def _put(path: Path, data: bytes | pa.Buffer) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(data)
-    partial.rename(path)
-
-
-def _measure_carefully(source: Source, folder: Path, thumbnails: Path, shard: int, check: Callable[[], None]) -> None:
-    """Measure a shard that may hold a file which kills or hangs the process that reads it; its row says so."""
-    given = _given(folder, shard)
-    keys, killed = given["key"].to_pylist(), Measured(dict(CRASHED))
-    measured = survivors(functools.partial(_measure, source), keys, killed, __name__, check)
-    _write_part(folder, thumbnails, shard, given, measured)
-
-
-def _measure(source: Source, keys: Sequence[str]) -> list[Measured]:
-    with ending_when_stuck(settings.FILE_SECONDS) as going_on:
-
-        def read(key: str) -> bytes:
-            going_on()
-            return source.read(key)
-
-        return measure(keys, read)
 
 
 # Saying how far it is
@@ -226,7 +165,7 @@ def _finish(context: JobContext, dataset: Path, folder: Path, old: Path | None) 
 
 
 def _join(folder: Path, old: Path | None, target: Path) -> None:
-    columns = ", ".join(quoted(name) for name in ("key", "_token", *MEASURED.names))
+    columns = ", ".join(quoted(name) for name in ("key", "_token", *shards.MEASURED.names))
     sources = []
     if any((folder / "parts").glob("*.parquet")):
         sources.append(f"SELECT {columns} FROM read_parquet('{sql_path(folder)}/parts/*.parquet', union_by_name=true)")
@@ -253,7 +192,7 @@ def _same_given(catalog: Path, folder: Path) -> bool:
     """Whether the listing gives what the catalog holds already: same samples, labels, splits and metadata."""
     listing = folder / "listing.parquet"
     names = pq.read_schema(listing).names
-    if [name for name in pq.read_schema(catalog).names if name not in (*MEASURED.names, "copies")] != names:
+    if [name for name in pq.read_schema(catalog).names if name not in (*shards.MEASURED.names, "copies")] != names:
         return False
     if pq.read_metadata(catalog).num_rows != pq.read_metadata(listing).num_rows:
         return False

@@ -12,7 +12,7 @@ from recipe_core import settings
 from recipe_core.data import measure as module
 from recipe_core.data.measure import measure
 from recipe_core.data.pictures import for_browser
-from recipe_core.data.scan import MEASURED
+from recipe_core.data.shards import MEASURED
 from recipe_core.errors import BadSource
 
 FILES = {

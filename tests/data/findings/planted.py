@@ -14,7 +14,7 @@ from recipe_core.data.decisions import Decisions
 from recipe_core.data.findings import Findings
 from recipe_core.data.findings.tables import PAIRS
 from recipe_core.data.measure import measure
-from recipe_core.data.scan import MEASURED
+from recipe_core.data.shards import MEASURED
 from recipe_core.store import Store
 
 GIVEN = [(name, pa.string()) for name in ("key", "label", "split", "_token")]
