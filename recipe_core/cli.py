@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recipe_core import cli_audit, cli_data, cli_findings, cli_runs, jobs, settings
+from recipe_core import cli_audit, cli_data, cli_findings, cli_runs, settings
 from recipe_core.data.catalog import EVERYTHING, GIVEN, Catalog
 from recipe_core.data.selection import Selection
 from recipe_core.errors import Conflict, NotFound, RecipeError
 from recipe_core.jobs import Job
-from recipe_core.progress import Line
+from recipe_core.progress import followed
 from recipe_core.terminal import escaped, print_table, tell, whole_number, write_json, write_json_list
 from recipe_core.workspace import Dataset, Workspace
 
@@ -250,18 +250,10 @@ def _start(dataset: Dataset) -> tuple[Job, bool]:
 def _follow_or_stop(dataset: Dataset, job: Job) -> Job:
     """The scan at its end; Ctrl-C stops it, a second one does not wait until it has."""
     try:
-        return _follow(dataset, job)
+        return followed(dataset.workspace.store, job)
     except KeyboardInterrupt:
         dataset.stop_scan()
-        return _follow(dataset, job)
-
-
-def _follow(dataset: Dataset, job: Job) -> Job:
-    with Line(sys.stderr) as line:
-        for change in jobs.follow(dataset.workspace.store, job.id):
-            job = change
-            line.show(job)
-    return job
+        return followed(dataset.workspace.store, job)
 
 
 def _outcome(dataset: Dataset, job: Job) -> dict:

@@ -1,14 +1,11 @@
 """The terminal's commands for what was found in the data, findings and embed; cli.py registers them."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable
 
-from recipe_core import jobs
 from recipe_core.data.findings import SEVERITIES, Finding, known_kind
 from recipe_core.errors import NotFound, RecipeError
-from recipe_core.jobs import Job
-from recipe_core.progress import Line
+from recipe_core.progress import followed
 from recipe_core.terminal import escaped, print_table, tell, write_json_list
 from recipe_core.workspace import Dataset, Workspace
 
@@ -66,7 +63,7 @@ def embed(workspace: Workspace, options: argparse.Namespace) -> int:
         print(f"{dataset.name}: all pictures are embedded already.")
         return 0
     try:
-        job = _follow(dataset, job)
+        job = followed(dataset.workspace.store, job)
     except KeyboardInterrupt:
         tell(f"{dataset.name}: the embedding goes on by itself; the same command waits for it again.")
         return 1
@@ -115,22 +112,14 @@ def _wait(dataset: Dataset) -> bool:
     try:
         job = dataset.job
         if job is None or job.state != "finished":
-            job = _follow(dataset, job if job and job.active else dataset.launch_scan())
+            job = followed(dataset.workspace.store, job if job and job.active else dataset.launch_scan())
         while job.state == "finished" and (examination := dataset.launch_examination()):
-            job = _follow(dataset, examination)
+            job = followed(dataset.workspace.store, examination)
         while job.state == "finished" and (embedding := dataset.launch_embedding()):
-            job = _follow(dataset, embedding)
+            job = followed(dataset.workspace.store, embedding)
     except KeyboardInterrupt:
         tell(f"{dataset.name}: the jobs go on by themselves; the same command waits for them again.")
         return False
     if job.state != "finished":
         tell(f"{dataset.name}: the {job.kind} {ENDINGS.get(job.state, 'failed')}; {job.error or 'try again.'}")
     return job.state == "finished"
-
-
-def _follow(dataset: Dataset, job: Job) -> Job:
-    with Line(sys.stderr) as line:
-        for change in jobs.follow(dataset.workspace.store, job.id):
-            job = change
-            line.show(job)
-    return job

@@ -4,7 +4,8 @@ import shutil
 import sys
 from typing import TextIO
 
-from recipe_core.jobs import Job
+from recipe_core.jobs import Job, follow
+from recipe_core.store import Store
 
 # phase: how it reads, the keys of what was done and of how much, what is counted per second
 COUNTED = {
@@ -65,3 +66,12 @@ class Line:
     def __exit__(self, *exc: object) -> None:
         if self.visible and self.width:
             self.out.write("\n")
+
+
+def followed(store: Store, job: Job) -> Job:
+    """The job at its end, its progress on the terminal meanwhile."""
+    with Line(sys.stderr) as line:
+        for change in follow(store, job.id):
+            job = change
+            line.show(job)
+    return job

@@ -186,8 +186,8 @@ class Workspace:
             if job.active and job.kind not in (examine.KIND, embed.KIND):
                 doing = "scanned; cancel the scan" if job.kind == "scan" else f"trained on; stop run {job.id}"
                 raise Conflict(f'"{name}" is being {doing} first.')
-        examine.stop(self.store, name)
-        embed.stop(self.store, name)
+        for kind in (examine.KIND, embed.KIND):
+            jobs.stop_all(self.store, kind, name)
         for run in self.runs(name):
             run.delete()
         for job in jobs.listing(self.store, subject=name):
@@ -318,7 +318,7 @@ class Dataset:
     @property
     def examination(self) -> Job | None:
         """The job that looks at the pictures for damage and near duplicates; a scan launches it at its end."""
-        return examine.newest(self.workspace.store, self.name)
+        return jobs.under_way(self.workspace.store, examine.KIND, self.name)
 
     def launch_examination(self) -> Job | None:
         """Examine what is not examined yet, or go on with it; None where nothing is left to examine."""
@@ -328,7 +328,7 @@ class Dataset:
     @property
     def embedding(self) -> Job | None:
         """The job that turns the pictures into vectors and analyses them; an examination launches it at its end."""
-        return embed.newest(self.workspace.store, self.name)
+        return jobs.under_way(self.workspace.store, embed.KIND, self.name)
 
     def launch_embedding(self, backbone: str | Path | None = None) -> Job | None:
         """Embed what is not embedded yet, or go on with it; None where nothing is left to embed.

@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.widgets.audit_list import badge, found
 from pages.widgets.audit_results import audit_results
+from pages.widgets.progress import stop_button
 from pages.widgets.shell import fragment, plain, show_view
 from recipe_core.audits import Audit
 from recipe_core.jobs import Job
@@ -31,14 +32,7 @@ def audit_view(audit: Audit) -> None:
 def _actions(audit: Audit, job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="actions"):
         if job.active:
-            stopping = job.stop_requested and job.state == "running"
-            st.button(
-                "Stopping…" if stopping else "Stop",
-                icon=":material/stop_circle:",
-                key="stop",
-                disabled=stopping,
-                on_click=audit.stop,
-            )
+            stop_button(job, audit.stop)
         else:
             st.button("Audit again", icon=":material/replay:", key="again", on_click=_again, args=(audit,))
         if not job.active and audit.results():

@@ -35,6 +35,13 @@ def jobs_notice(dataset: Dataset) -> None:
         _notice(dataset, name, job)
 
 
+def stop_button(job: Job, stop: Callable[[], None]) -> None:
+    """The way to end an active job."""
+    stopping = job.stop_requested and job.state == "running"
+    label = "Stopping…" if stopping else "Stop"
+    st.button(label, icon=":material/stop_circle:", key="stop", disabled=stopping, on_click=stop)
+
+
 def _renewed(dataset: Dataset, draw: Callable[[], None], was_active: bool) -> None:
     if _active(dataset) != was_active:
         st.rerun()

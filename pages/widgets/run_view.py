@@ -8,6 +8,7 @@ from pages.widgets.controls import train_bound, train_go
 from pages.widgets.inputs import inputs
 from pages.widgets.launch_form import expected
 from pages.widgets.predictions import predictions
+from pages.widgets.progress import stop_button
 from pages.widgets.run_charts import chart_controls, charts
 from pages.widgets.run_list import STATES, VERDICTS
 from pages.widgets.shell import fragment, plain, show_view
@@ -81,14 +82,7 @@ def described(run: Run) -> str:
 def _actions(run: Run, job: Job) -> None:
     with st.container(horizontal=True, key="actions"):
         if job.active:
-            stopping = job.stop_requested and job.state == "running"
-            st.button(
-                "Stopping…" if stopping else "Stop",
-                icon=":material/stop_circle:",
-                key="stop",
-                disabled=stopping,
-                on_click=run.stop,
-            )
+            stop_button(job, run.stop)
         if job.state in ("stopped", "lost", "failed") and st.button(
             "Resume", icon=":material/play_arrow:", key="resume", type="primary"
         ):

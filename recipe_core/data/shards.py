@@ -15,6 +15,7 @@ from recipe_core import settings
 from recipe_core.data.facts import FACTS
 from recipe_core.data.measure import Measured, measure
 from recipe_core.data.parallel import ending_when_stuck, survivors
+from recipe_core.data.put import put
 from recipe_core.data.sources import Source
 
 PLACE = (("_shard", pa.string()), ("_offset", pa.int64()), ("_length", pa.int32()))  # of the thumbnail
@@ -62,16 +63,9 @@ def _write_part(folder: Path, thumbnails: Path, shard: int, given: pa.Table, mea
         length = len(sample.thumbnail)
         rows.append(sample.facts | ({"_shard": name, "_offset": offset, "_length": length} if length else {}))
         offset += length
-    _put(thumbnails / f"{name}.bin", b"".join(sample.thumbnail for sample in measured))
+    encoded = b"".join(sample.thumbnail for sample in measured)
+    put(thumbnails / f"{name}.bin", lambda path: path.write_bytes(encoded))
     table = pa.Table.from_pylist(rows, MEASURED)
     for position, column in enumerate(given.column_names):
         table = table.add_column(position, given.schema.field(column), given[column])
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    _put(folder / "parts" / f"{shard}.parquet", sink.getvalue())
-
-
-def _put(path: Path, data: bytes | pa.Buffer) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    unfinished.write_bytes(data)
-    unfinished.rename(path)
+    put(folder / "parts" / f"{shard}.parquet", lambda path: pq.write_table(table, path))

@@ -35,7 +35,21 @@ What the work must do:
 """
 
 from recipe_core.jobs.context import REPORT_SECONDS, JobContext, die_with_parent
-from recipe_core.jobs.queue import Job, current, delete, follow, get, latest, launch, listing, resume, stop, tend
+from recipe_core.jobs.queue import (
+    Job,
+    current,
+    delete,
+    follow,
+    get,
+    latest,
+    launch,
+    listing,
+    resume,
+    stop,
+    stop_all,
+    tend,
+    under_way,
+)
 
 __all__ = [
     "REPORT_SECONDS",
@@ -51,5 +65,7 @@ __all__ = [
     "listing",
     "resume",
     "stop",
+    "stop_all",
     "tend",
+    "under_way",
 ]

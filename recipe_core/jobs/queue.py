@@ -134,6 +134,13 @@ def latest(store: Store, kind: str, subject: str) -> Job | None:
     return next(iter(_select(store, _newest_first(kind, subject).limit(1))), None)
 
 
+def under_way(store: Store, kind: str, subject: str) -> Job | None:
+    """The job of that kind and subject that is running, else the newest."""
+    tend(store)
+    known = listing(store, kind, subject)
+    return next((job for job in known if job.state == "running"), next(iter(known), None))
+
+
 def stop(store: Store, id: int) -> Job:
     """A queued job is stopped at once, a running one asked to; one that has ended stays as it is. Raises NotFound."""
     tend(store)
@@ -145,6 +152,15 @@ def stop(store: Store, id: int) -> Job:
     )
     _change(store, ask.where(table.c.id == id, table.c.state.in_(ACTIVE)))
     return get(store, id)
+
+
+def stop_all(store: Store, kind: str, subject: str) -> None:
+    """Stop all jobs of that kind and subject and wait for their end."""
+    for job in listing(store, kind, subject):
+        if job.active:
+            stop(store, job.id)
+            for _ in follow(store, job.id):
+                pass
 
 
 def resume(store: Store, id: int) -> Job:

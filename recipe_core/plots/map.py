@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -33,8 +34,7 @@ def scatter(
         area: corners of a part that is outlined.
     """
     numbered = points.reset_index(drop=True)
-    is_number = pd.api.types.is_numeric_dtype(numbered["value"]) and not pd.api.types.is_bool_dtype(numbered["value"])
-    if is_number and numbered["value"].notna().any():
+    if _has_scale(numbered["value"]) and numbered["value"].notna().any():
         traces = [_scaled(numbered, name)]
     else:
         traces = _grouped(numbered, bool(name))
@@ -75,11 +75,23 @@ def _grouped(points: pd.DataFrame, coloured: bool) -> list[go.Scattergl]:
     return traces
 
 
+def _has_scale(values: pd.Series) -> bool:
+    types = pd.api.types
+    return types.is_datetime64_any_dtype(values) or (types.is_numeric_dtype(values) and not types.is_bool_dtype(values))
+
+
 def _scaled(points: pd.DataFrame, name: str) -> go.Scattergl:
-    low, high = points["value"].quantile(RANGE)
+    """One trace whose colour follows a number or a time."""
     title = {"text": escape(name.replace("_", " "), quote=False), "side": "right"}
-    bar = {"title": title, "thickness": 10, "len": 0.6, "x": 1}
-    marker = {"color": points["value"], "cmin": low, "cmax": high, "colorscale": "Viridis", "colorbar": bar}
+    bar: dict = {"title": title, "thickness": 10, "len": 0.6, "x": 1}
+    values = points["value"]
+    if pd.api.types.is_datetime64_any_dtype(values):
+        start = values.min()
+        values = (values - start).dt.total_seconds()
+        ticks = np.linspace(*values.quantile(RANGE), 4)  # Plotly writes no times on a scale of colours
+        bar |= {"tickvals": ticks, "ticktext": [f"{start + pd.Timedelta(seconds=tick):%Y-%m-%d}" for tick in ticks]}
+    low, high = values.quantile(RANGE)
+    marker = {"color": values, "cmin": low, "cmax": high, "colorscale": "Viridis", "colorbar": bar}
     return _points(points, marker | {"size": _size(points)}, "").update(showlegend=False)
 
 

@@ -68,22 +68,6 @@ def launch(store: Store, name: str, spec: dict) -> Job | None:
     return jobs.launch(store, kind=KIND, subject=name, work=f"{__name__}:work", spec=spec, folder=folder)
 
 
-def newest(store: Store, name: str) -> Job | None:
-    """The dataset's embedding that is running, else the newest."""
-    jobs.tend(store)
-    known = jobs.listing(store, KIND, name)
-    return next((job for job in known if job.state == "running"), next(iter(known), None))
-
-
-def stop(store: Store, name: str) -> None:
-    """Stop the dataset's embeddings and wait for their end; what they made stays, and the next one goes on there."""
-    for job in jobs.listing(store, KIND, name):
-        if job.active:
-            jobs.stop(store, job.id)
-            for _ in jobs.follow(store, job.id):
-                pass
-
-
 def is_embedded(dataset: Path) -> bool:
     """Whether the embedding of the finished catalog is complete; true of what no scan has finished."""
     catalog = tables.catalog_stamp(dataset)

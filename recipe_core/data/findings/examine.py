@@ -39,6 +39,7 @@ from recipe_core.data.findings.integrity import BLANK
 from recipe_core.data.findings.tables import BIASES, DAMAGE, PAIRS, catalog_stamp, examined, is_examined
 from recipe_core.data.listing import sql_path
 from recipe_core.data.parallel import ending_when_stuck, in_parallel, new_pool, survivors
+from recipe_core.data.put import put
 from recipe_core.data.sources import Source, open_source
 from recipe_core.data.thumbnails import read_thumbnail
 from recipe_core.errors import RecipeError
@@ -82,22 +83,6 @@ def launch(store: Store, name: str, spec: dict) -> Job | None:
     return jobs.launch(store, kind=KIND, subject=name, work=f"{__name__}:work", spec=spec, folder=folder)
 
 
-def newest(store: Store, name: str) -> Job | None:
-    """The dataset's examination that is running, else the newest."""
-    jobs.tend(store)
-    known = jobs.listing(store, KIND, name)
-    return next((job for job in known if job.state == "running"), next(iter(known), None))
-
-
-def stop(store: Store, name: str) -> None:
-    """Stop the dataset's examinations and wait for their end; what they found stays, and the next one goes on there."""
-    for job in jobs.listing(store, KIND, name):
-        if job.active:
-            jobs.stop(store, job.id)
-            for _ in jobs.follow(store, job.id):
-                pass
-
-
 def work(context: JobContext) -> None:
     """The job's work, followed by the embedding, a job of its own.
 
@@ -123,13 +108,7 @@ def examine(context: JobContext) -> None:
 
 
 def _note(dataset: Path, done: dict) -> None:
-    _put(dataset / "examined" / "examined.json", lambda path: path.write_text(json.dumps(done), "utf-8"))
-
-
-def _put(path: Path, write: Callable[[Path], object]) -> None:
-    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    write(partial_path)
-    partial_path.rename(path)
+    put(dataset / "examined" / "examined.json", lambda path: path.write_text(json.dumps(done), "utf-8"))
 
 
 # Damage
@@ -147,7 +126,7 @@ def _look_for_damage(context: JobContext, catalog: Catalog) -> None:
         rows = [{"content": content} | damage for content, damage in found if damage is not None]
         context.check()
         part = pa.Table.from_pylist(rows, DAMAGE)
-        _put(examined_folder / "parts" / f"{shard['content'][0]}.parquet", partial(pq.write_table, part))
+        put(examined_folder / "parts" / f"{shard['content'][0]}.parquet", partial(pq.write_table, part))
         done, gone = done + len(damages), gone + len(damages) - len(rows)
         context.report(phase="examining", done=done, total=total)
     if gone:
@@ -157,7 +136,7 @@ def _look_for_damage(context: JobContext, catalog: Catalog) -> None:
         rows.execute(f"COPY ({KNOWN}) TO '{sql_path(path)}' (FORMAT parquet, COMPRESSION zstd)")
 
     context.check()
-    _put(examined_folder / "damage.parquet", lambda path: tables.ask(catalog, lambda rows: copy(rows, path), None))
+    put(examined_folder / "damage.parquet", lambda path: tables.ask(catalog, lambda rows: copy(rows, path), None))
     for part in (examined_folder / "parts").iterdir():
         part.unlink()
 
@@ -237,10 +216,10 @@ def _look_for_pairs(context: JobContext, catalog: Catalog) -> None:
         found = found.drop_columns(["a", "b"]).rename_columns({"pixels_a": "a", "pixels_b": "b"})
         pairs = found.select(PAIRS.names).cast(PAIRS)
     context.check()
-    _put(catalog.folder / "examined" / "pairs.parquet", partial(pq.write_table, pairs))
+    put(catalog.folder / "examined" / "pairs.parquet", partial(pq.write_table, pairs))
     # After the pairs: what is killed in between compares again.
     compared = pictures.select(["pixel_hash"])
-    _put(catalog.folder / "examined" / "compared.parquet", partial(pq.write_table, compared))
+    put(catalog.folder / "examined" / "compared.parquet", partial(pq.write_table, compared))
 
 
 def _earlier(folder: Path) -> "Earlier | None":
@@ -268,7 +247,7 @@ def _look_for_biases(context: JobContext, catalog: Catalog) -> None:
     found = tables.ask(catalog, lambda rows: find_biases(rows, context.check), nothing)
     context.check()
     table = pa.Table.from_pylist(found, BIASES)
-    _put(catalog.folder / "examined" / "biases.parquet", partial(pq.write_table, table))
+    put(catalog.folder / "examined" / "biases.parquet", partial(pq.write_table, table))
 
 
 # The quick ones first: what they find shows while the others still look.

@@ -133,14 +133,14 @@ def test_a_stopped_examination_goes_on_where_it_was_and_shows_what_it_has(tmp_pa
 
 def test_a_catalog_that_changes_meanwhile_is_examined_too(tmp_path, looks, source, monkeypatch):
     found = findings_in(tmp_path, dict(list(FILES.items())[10:]))
-    put = examine._put
+    put = examine.put
 
     def rescan_before_the_end(path, write):
         put(path, write)
         if path.name == "pairs.parquet" and found.catalog.count() < len(FILES):
             write_samples(tmp_path, FILES)
 
-    monkeypatch.setattr(examine, "_put", rescan_before_the_end)
+    monkeypatch.setattr(examine, "put", rescan_before_the_end)
     examine.work(context_of(tmp_path))
     assert sorted(source.seen) == sorted(FILES)
     assert found.pending() == []
