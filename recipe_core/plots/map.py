@@ -84,13 +84,14 @@ def _scaled(points: pd.DataFrame, name: str) -> go.Scattergl:
     """One trace whose colour follows a number or a time."""
     title = {"text": escape(name.replace("_", " "), quote=False), "side": "right"}
     bar: dict = {"title": title, "thickness": 10, "len": 0.6, "x": 1}
-    values = points["value"]
+    values, start = points["value"], None
     if pd.api.types.is_datetime64_any_dtype(values):
         start = values.min()
         values = (values - start).dt.total_seconds()
-        ticks = np.linspace(*values.quantile(RANGE), 4)  # Plotly writes no times on a scale of colours
+    low, high = (float(end) for end in values.quantile(RANGE))
+    if start is not None:  # Plotly writes no times on a scale of colours
+        ticks = np.linspace(low, high, 4)
         bar |= {"tickvals": ticks, "ticktext": [f"{start + pd.Timedelta(seconds=tick):%Y-%m-%d}" for tick in ticks]}
-    low, high = values.quantile(RANGE)
     marker = {"color": values, "cmin": low, "cmax": high, "colorscale": "Viridis", "colorbar": bar}
     return _points(points, marker | {"size": _size(points)}, "").update(showlegend=False)
 
