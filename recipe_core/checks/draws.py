@@ -127,7 +127,8 @@ def _uneven(subject: Subject, loader: Any, passes: list[torch.Tensor]) -> Iterat
     labels = _labels(subject, loader.dataset, rows)
     if labels is None:
         labels = torch.zeros(len(rows), dtype=torch.long)
-    rows = rows[: len(labels)]
+    rows = rows[: len(labels)][labels >= 0]
+    labels = labels[labels >= 0]  # what a loss leaves out has no class
     for each in labels.unique():
         own = counts[rows[labels == each]]
         expected = float(own.sum())
@@ -205,6 +206,7 @@ def batches_mix_the_classes(subject: Subject) -> Result:
         return skipped("There are not several batches to compare.")
     if labels is None:
         return _sorted_targets(subject.drawn_train.y.reshape(len(subject.drawn_train.y), -1).float(), sizes)
+    labels = labels.clamp_min(-1) + 1  # what a loss leaves out is a class of its own here
     chance = torch.Generator().manual_seed(0)
     null = torch.tensor([_purity(labels[torch.randperm(len(labels), generator=chance)], sizes) for _ in range(20)])
     purity, usual = _purity(labels, sizes), float(null.mean())

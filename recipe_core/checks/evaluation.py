@@ -8,7 +8,7 @@ from torch import nn
 from recipe_core.checks.augmentation import IN_VALIDATION
 from recipe_core.checks.metrics import PART
 from recipe_core.checks.preparation import OTHERWISE, SCALE, SHIFT
-from recipe_core.checks.probe import evaluate, marks, trained
+from recipe_core.checks.probe import Trial, evaluate, marks, trained
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
@@ -60,6 +60,8 @@ def evaluation_is_in_eval_mode(subject: Subject):
         return passed("All layers are in eval mode.")
     layers = dict(model.named_modules())
     hit = sorted(name for name in wrong if isinstance(layers.get(name), DEPEND_ON_MODE))
+    if _on_purpose(trial, hit, layers):
+        return passed("Dropout stays on, and each batch is evaluated several times: to average over it, as it seems.")
     if hit:
         shown = ", ".join(f"{name} ({type(layers[name]).__name__})" for name in hit[:3])
         work = "1 layer works" if len(hit) == 1 else f"{len(hit)} layers work"
@@ -70,6 +72,13 @@ def evaluation_is_in_eval_mode(subject: Subject):
     if differs:
         return TRAIN_MODE.failed("The model is evaluated in train mode, in which its outputs are other ones.")
     return passed("The model stays in train mode, but none of its layers depends on it.")
+
+
+def _on_purpose(trial: Trial, hit: list[str], layers: dict[str, nn.Module]) -> bool:
+    """Whether only dropout works as in training, the model is in eval mode, and it is asked about each batch again and
+    again (Gal & Ghahramani 2016)."""
+    dropouts = all(isinstance(layers[name], nn.modules.dropout._DropoutNd) for name in hit)
+    return bool(hit) and dropouts and not trial.batches[True] and len(trial.inputs) >= 2 * len(trial.given)
 
 
 def _mode_matters(subject: Subject) -> bool:

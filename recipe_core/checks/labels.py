@@ -1,6 +1,7 @@
 """Do the labels belong to the images? A reference learner finds out, split by split and from one to the other."""
 
 import math
+import time
 from collections.abc import Iterator
 
 import torch
@@ -10,12 +11,15 @@ from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, 
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Sample, Subject
 
 FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt
 NOTHING = 3.0  # so few that chance alone may have given them
 ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
 PER_CLASS = 10
+FEW = 50
+SHARE_OF_TIME = 0.15  # of the budget, that the model may be trained for
+MOST_STEPS = 5000
 RARE = 0.02  # share of right labels that the learner contradicts most
 # Share of wrong labels: a third is found in data from search engines, and training stands it.
 NOISE = 0.34
@@ -77,7 +81,13 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
                 f"({other.strength:.1f}).",
                 **told,
             )
-        elif name == "training" and _enough(other) and other.strength < NOTHING and _structured(split):
+        elif (
+            name == "training"
+            and other.strength < NOTHING
+            and all(_enough(each) and _others(each) >= FEW for each in (split, other))
+            and _structured(split)
+            and not _model_learns(subject)
+        ):
             yield UNRELATED.failed(
                 f"{said} nor of the other: labels do no better than shuffled ones ({split.strength:.1f} and "
                 f"{other.strength:.1f} deviations).",
@@ -88,6 +98,30 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
 def _enough(split: Lesson) -> bool:
     classes = 1 if split.labels is None else len(split.labels.unique())
     return len(split.images) >= max(ENOUGH, PER_CLASS * classes) and (split.labels is None or classes > 1)
+
+
+def _others(split: Lesson) -> int:
+    """Samples that are not of the most frequent class: of a few nothing can be learnt however right they are."""
+    return len(split.images) - (0 if split.labels is None else int(split.labels.bincount().max()))
+
+
+def _model_learns(subject: Subject) -> bool:
+    """Whether from what the pipeline's own model, after a while, says of validation images labels can be told: of a
+    puzzle the reference learner learns nothing, the model may."""
+    model, started = subject.model(), time.monotonic()
+    seconds, every = SHARE_OF_TIME * subject.budget, len(subject.train.batches)
+    for step in subject.steps(MOST_STEPS, model):
+        late = time.monotonic() - started > seconds
+        if not late and (step.index + 1) % every:
+            continue
+        with torch.no_grad():
+            outputs = torch.cat([subject.outputs(subject.copy(model).eval(), x).cpu() for x, _ in subject.val.batches])
+        said = lesson(Sample([(outputs.float(), subject.val.y)], True, 0.0), subject.pipeline.num_classes)
+        if said.usable and said.strength > FOUND:
+            return True
+        if late:
+            break
+    return False
 
 
 def _structured(split: Lesson) -> bool:
@@ -223,12 +257,19 @@ def _untold(both: Lessons) -> str:
         train = agreement(both.train.learner.held_out[:, one], both.train.targets[:, one])
         val = agreement(both.val.learner.held_out[:, one], both.val.targets[:, one])
         on_val = agreement(across[:, one], both.val.targets[:, one])
-        if val > TOLD and max(train, on_val) < val / 3:
+        both_vary = min(float(each.targets[:, place].std()) for each in (both.train, both.val)) > 0
+        if both_vary and val > TOLD and max(train, on_val) < val / 3 and _tells(both.val, place):
             return (
                 f"Of target {place} held-out images tell {val:.0%} of the variance in validation, but "
                 f"{max(0, train):.0%} in training."
             )
     return ""
+
+
+def _tells(split: Lesson, place: int) -> bool:
+    """Whether what is learnt of one target is beyond what chance gives: a few samples may be all of its variance."""
+    one = slice(place, place + 1)
+    return Lesson(split.images, None, split.targets[:, one]).strength > FOUND
 
 
 def _augmented(subject: Subject) -> bool:

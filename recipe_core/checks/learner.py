@@ -26,11 +26,13 @@ def as_images(x: torch.Tensor) -> torch.Tensor:
     """float32 (n, channels, height, width) of what a network is fed.
 
     Rows of numbers become (n, numbers, 1, 1), rows of whole numbers, as of a text, with how often each occurs beside
-    them; series become (n, columns, places, 1).
+    them; series become (n, columns, places, 1); of clips and volumes each plane is a channel.
     """
     if not x.is_floating_point() and x.ndim == 2:
         return torch.cat([x.float(), _counts(x)], 1)[:, :, None, None]
     x = x.float()
+    if x.ndim > 4:
+        x = x.flatten(1, -3)
     if x.ndim == 4 and x.shape[1] > 4 >= x.shape[3]:
         x = x.permute(0, 3, 1, 2)
     elif x.ndim == 3 and min(x.shape[1:]) < MOST_COLUMNS < max(x.shape[1:]):

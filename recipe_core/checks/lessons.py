@@ -108,4 +108,6 @@ def lesson(sample: Sample, classes: int) -> Lesson:
         images, labels = images[labels >= 0], labels[labels >= 0]  # what a loss leaves out has no class
         return Lesson(images, labels, F.one_hot(labels, max(classes, int(labels.max()) + 1)).float())
     targets = sample.y[rows].reshape(len(rows), -1).float()
-    return Lesson(images, None, (targets - targets.mean(0)) / targets.std(0).clamp_min(1e-9))
+    deviation = targets.std(0)
+    constant = deviation <= 1e-6 * deviation.max()
+    return Lesson(images, None, torch.where(constant, 0.0, (targets - targets.mean(0)) / deviation.clamp_min(1e-30)))

@@ -12,7 +12,7 @@ from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import SURE, answers, as_outputs, labels_of
+from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
 
 ROUNDING = 2e-3  # relative
 NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
@@ -60,14 +60,17 @@ def right_outputs_have_the_least_loss(subject: Subject):
     regression next to nothing."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    if not subject.pipeline.num_classes and not _is_error(subject):
+    classes = subject.pipeline.num_classes
+    if not classes and not _is_error(subject):
         return skipped("The loss is no distance between outputs and targets.")
+    if not _can_be_said(subject):
+        return skipped("It is not known which outputs would be right.")
     right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("evaluate returns no finite loss for these outputs.")
     told = {"right": right, "wrong": wrong}
     said = f"The loss is {right:.4g} for outputs that are right and {wrong:.4g} for others"
-    if right < (wrong if subject.pipeline.num_classes else NEXT_TO_NOTHING * wrong):
+    if right < (wrong if classes else NEXT_TO_NOTHING * wrong):
         return passed(f"{said}.", **told)
     target = subject.val.y[:1]
     alike = [Sample([(x, target.expand_as(y).clone().to(y)) for x, y in subject.val.batches], True, 0.0)]
@@ -75,6 +78,14 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if right < NEXT_TO_NOTHING * wrong:
         return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
     return WRONG.failed(f"{said}.", **told)
+
+
+def _can_be_said(subject: Subject) -> bool:
+    """Whether outputs are one number per class, for each sample or each place, or as many as there are targets."""
+    like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
+    if labels_of(y, classes) is not None:
+        return can_say(like, classes)
+    return like[0].numel() == y[0].numel() or (bool(classes) and like.ndim == 3)
 
 
 def _is_error(subject: Subject) -> bool:

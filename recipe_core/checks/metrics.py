@@ -1,6 +1,7 @@
 """Are the metrics of `evaluate` right? The model's outputs are replaced by answers whose metrics are known."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,9 +11,17 @@ from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import answers, labels_of
+from recipe_core.checks.targets import answers, can_say, labels_of
 
 ROUNDING = 2e-3  # of a metric: float32 sums, metrics rounded to three places
+ACCURACY = {"acc", "accuracy"}
+# Words beside it that change nothing.
+PLAIN = {
+    *("1", "top", "val", "valid", "validation", "test", "eval", "dev", "mean", "avg", "average", "overall", "total"),
+    *("micro", "binary", "pixel", "token"),
+}
+SOME = 0.9  # share of right answers that is not nearly all
+SURE = 5.0  # deviations of a share
 HARMLESS = 0.002  # share of all weight that a batch has too much or too little
 
 RAGGED = Cause(
@@ -59,6 +68,8 @@ def accuracy_of_known_answers_is_right(subject: Subject):
         return skipped("There are no classes to be right about.")
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    if not can_say(subject.once(own_outputs), classes):
+        return skipped("The outputs are not one per class.")
     trials = {kind: evaluate(subject, subject.model(), _right(subject, which)) for kind, which in KINDS.items()}
     names = [name for name in trials["all right"].metrics if is_accuracy(name)]
     if not all(trial.given for trial in trials.values()):
@@ -75,9 +86,10 @@ def accuracy_of_known_answers_is_right(subject: Subject):
 
 
 def is_accuracy(name: str) -> bool:
-    """Whether a metric means the share of right answers; its key is its author's word on that."""
-    low = name.lower()
-    return "acc" in low and not any(word in low for word in ("balanced", "macro", "class", "top", "loss"))
+    """Whether a metric means the share of right answers; its key is its author's word on that. What says more, as
+    "acc@5", "acc_within_one" or "accuracy_of_cats", means another share."""
+    words = set(re.findall(r"[a-z]+|\d+", name.lower()))
+    return bool(words & ACCURACY) and words <= ACCURACY | PLAIN
 
 
 def _all(sample: Sample) -> torch.Tensor:
@@ -139,6 +151,8 @@ def _judged(subject: Subject, name: str, all_right: float, all_wrong: float, som
         return SUMMED.failed(f"{figures}: it is divided by the wrong number of samples or batches.")
     if not _near(all_right, unit) and _pairs_wrong_samples(subject, name, all_right):
         return MISMATCHED.failed(f"{figures}; were all samples of one class, it would be right.")
+    if 0 < all_right < SOME and abs(all_right - all_wrong) < SURE * math.sqrt(0.25 / len(sample)):
+        return MISMATCHED.failed(f"{figures}: whether answers are right makes no difference.")
     return WRONG.failed(f"{figures}.")
 
 

@@ -16,6 +16,8 @@ from recipe_core.checks.subject import Subject
 SURE = 5.0  # deviations
 GAIN = 0.1  # of all samples that become right when validation images are changed back
 SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
+RESPLITS = 50  # of all images at random
+BEYOND_CHANCE = 1.5  # times the largest difference of these
 ASKED = 400  # validation images: enough to see a tenth more of them told right
 PROBED = 250  # images of a split that a learner is to tell apart
 FEWEST = 100  # fewer could be told apart by chance
@@ -52,19 +54,18 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
     random = changes_from_pass_to_pass(subject)
     mean, deviation = _moments(train)
     val_mean, val_deviation = _moments(val)
-    shift = (val_mean - mean) / deviation.clamp_min(1e-9)
-    scale = (val_deviation / deviation.clamp_min(1e-9)).clamp(1e-9, 1e9)
+    shift, scale = _apart((mean, deviation), (val_mean, val_deviation))
     error = train.mean((2, 3)).std(0) / deviation.clamp_min(1e-9) * math.sqrt(1 / len(train) + 1 / len(val))
-    worst = int((shift.abs() / SHIFT).maximum(scale.log().abs() / math.log(SCALE)).argmax())
+    scores = _scores(shift, scale)
+    sure = (shift.abs() > SHIFT + SURE * error) | (scale.log().abs() > math.log(SCALE) + SURE * error)
+    sure &= scores > BEYOND_CHANCE * _scores_by_chance(train, val)
+    worst = int(torch.where(sure, scores, 0).argmax())
     table = [
         {"split": name, "mean": each[0].tolist(), "deviation": each[1].tolist()}
         for name, each in (("training", (mean, deviation)), ("validation", (val_mean, val_deviation)))
     ]
-    sure = bool((shift.abs() > SHIFT + SURE * error)[worst]) or bool(
-        scale.log().abs()[worst] > math.log(SCALE) + SURE * error[worst]
-    )
     # Augmentation moves the statistics of training images by itself: then the learner must say so, too.
-    if sure and (
+    if bool(sure.any()) and (
         not random or _better(both, _matched(mean, deviation, val_mean, val_deviation)) > 0 or _far(shift, scale)
     ):
         return OTHERWISE.failed(
@@ -89,6 +90,36 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
     return None
 
 
+Moments = tuple[torch.Tensor, torch.Tensor]  # mean and deviation of each channel
+
+
+def _apart(one: Moments, other: Moments) -> Moments:
+    """Of each channel by how many deviations the means differ, and how many times as large the other deviation is."""
+    least = 1e-6 * float(torch.stack([one[1], other[1]]).max()) + 1e-30  # of a channel that is constant
+    deviation = one[1].clamp_min(least)
+    return (other[0] - one[0]) / deviation, other[1].clamp_min(least) / deviation
+
+
+def _scores(shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """How far each channel is from where a difference begins to count, which is 1."""
+    return (shift.abs() / SHIFT).maximum(scale.log().abs() / math.log(SCALE))
+
+
+def _scores_by_chance(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+    """Of each channel the largest score where the same images are split at random: what is hardly ever other than zero,
+    as a rare category of a table, may be so in one split only."""
+    images, chance = torch.cat([train, val]).double(), torch.Generator().manual_seed(0)
+    means, squares = images.mean((2, 3)), images.square().mean((2, 3))
+
+    def moments(rows: torch.Tensor) -> Moments:
+        mean = means[rows].mean(0)
+        return mean, (squares[rows].mean(0) - mean.square()).clamp_min(0).sqrt()
+
+    orders = (torch.randperm(len(images), generator=chance) for _ in range(RESPLITS))
+    found = [_scores(*_apart(*map(moments, order.split([len(train), len(val)])))) for order in orders]
+    return torch.stack(found).amax(0)
+
+
 def _colour(images: torch.Tensor) -> float:
     """The share of the variance that is between the first two channels."""
     if images.shape[1] != 3:
@@ -107,11 +138,11 @@ def _declared(subject: Subject) -> Result | None:
     if one.shape[1] != other.shape[1]:
         return None
     (mean, deviation), (val_mean, val_deviation) = _moments(one), _moments(other)
-    shift = ((val_mean - mean) / deviation.clamp_min(1e-9)).abs()
-    scale = (val_deviation / deviation.clamp_min(1e-9)).clamp(1e-9, 1e9).log().abs()
-    if not bool((shift > SHIFT).any() or (scale > math.log(SCALE)).any()):
+    shift, scale = _apart((mean, deviation), (val_mean, val_deviation))
+    scores = _scores(shift, scale)
+    if not bool((scores > 1).any()):
         return None
-    worst = int((shift / SHIFT).maximum(scale / math.log(SCALE)).argmax())
+    worst = int(scores.argmax())
     return OTHERWISE.failed(
         f"Of the same raw images preprocess_train makes pixels of mean {float(mean[worst]):.3g} and deviation "
         f"{float(deviation[worst]):.3g}, preprocess_eval of {float(val_mean[worst]):.3g} and "
@@ -145,7 +176,7 @@ def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:
     return bool((shift.abs() > 4 * SHIFT).any() or (scale.log().abs() > 4 * math.log(SCALE)).any())
 
 
-def _moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _moments(images: torch.Tensor) -> Moments:
     return images.mean((0, 2, 3)), images.std((0, 2, 3))
 
 

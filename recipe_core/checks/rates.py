@@ -20,6 +20,7 @@ FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
 EXPLODED = 3.0  # times the first loss
 PATIENT = 120  # steps
+LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
 SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
 SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
@@ -142,10 +143,13 @@ def training_lowers_the_loss(subject: Subject):
             return passed(f"{told}.")
         if len(longer.run.losses) < PATIENT and longer.share < EXPLODED:
             return HIGH.unsure(f"{told}; more steps would tell, which need more time than was given.")
+    # A network that is thrown about may die with the loss of a guess: smaller rates get the time to be better at all.
+    leaps = own.share > 1.02 and own.run.update_ratio > LEAPS * len(own.run.losses)
+    bound = 0.97 if leaps else min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share)
     # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
     for factor in (0.1, 0.01, 1e-3):
-        other = course(subject, times(factor), scheduled=False)
-        if other.share < min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share) and other.highest < 2:
+        other = course(subject, times(factor), scheduled=False, steps=PATIENT if leaps else STEPS)
+        if other.share < bound and other.highest < 2:
             return HIGH.failed(
                 f"{told}; with {factor:g} of the learning rate, to {other.after:.3g}.",
                 curve={"step": list(range(len(own.run.losses))), "loss": own.run.losses},

@@ -3,16 +3,15 @@
 import torch
 
 from recipe_core.checks.augmentation import CHANGED
+from recipe_core.checks.mixtures import UNTOLD, rows_of, untold
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import ForwardCall, LossCall, Rehearsal, rehearsal
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import labels_of
 
 CHANGED_LITTLE = 0.5  # of the distance to the next image
 MOST_DISTURBED = 0.7  # of a batch's labels are left as they are
-EXPLAINED = 1e-3  # of an image's length may be missing, if it is a mixture of those of the batch
-UNTOLD = 0.1  # of a label: what the loss does not know of what is mixed
+THE_SAME = 1e-3  # of it: the image itself
 
 IGNORED = Cause(
     "train-step-ignores-batch",
@@ -38,18 +37,26 @@ def the_step_uses_its_batch(subject: Subject):
     stale = [call for call in seen if call.step and _is_stale(call, run)]
     if stale and len({call.step for call in stale}) == len({call.step for call in seen}) - 1:
         return IGNORED.failed(f"In each of {len(stale)} steps after the first the model sees the first batch again.")
-    untold = _mixed_without_labels(subject, run)
-    if untold > UNTOLD:
+    shuffled = _shuffled(run, THE_SAME)
+    if shuffled:
+        return shuffled
+    share = _mixed_without_labels(subject, run)
+    if share > UNTOLD:
         return CHANGED.failed(
-            f"The train step mixes images and not their labels: {untold:.0%} of what is in an image the loss does not "
+            f"The train step mixes images and not their labels: {share:.0%} of what is in an image the loss does not "
             "know of."
         )
-    pairs = [pair for pair in (_pair(run, step) for step in range(len(run.batches))) if pair]
+    return _shuffled(run, CHANGED_LITTLE) or passed("Images and labels are those of the batch.")
+
+
+def _shuffled(run: Rehearsal, far: float) -> Result | None:
+    """Whether images that are those of the batch, or were changed so far, come with other labels."""
+    pairs = [pair for pair in (_pair(run, step, far) for step in range(len(run.batches))) if pair]
     shares = [float((targets == y[order]).float().mean()) for order, targets, y in pairs]
-    if len(shares) >= 2 and max(shares) < MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
-        share = sum(shares) / len(shares)
-        return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
-    return passed("Images and labels are those of the batch.")
+    if len(shares) < 2 or max(shares) >= MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
+        return None
+    share = sum(shares) / len(shares)
+    return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
 
 
 def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:
@@ -61,7 +68,7 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other)
 
 
-def _pair(run: Rehearsal, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+def _pair(run: Rehearsal, step: int, far: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
     """The order in which the model saw the batch of a step, the targets that the loss got, and the batch's own."""
     forwards = [call.x for call in run.forwards if call.step == step]
     calls: list[LossCall] = [call for call in run.calls if call.step == step]
@@ -75,19 +82,15 @@ def _pair(run: Rehearsal, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.
         return None
     nearest, second = distances.topk(2, 1, largest=False).values.T
     # Each is one of the batch, or one that was changed a little.
-    if float((nearest < CHANGED_LITTLE * second).float().mean()) < 0.9:
+    if float((nearest < far * second).float().mean()) < 0.9:
         return None
     return distances.argmin(1).cpu(), calls[0].targets.cpu(), y.cpu()
 
 
 def _mixed_without_labels(subject: Subject, run: Rehearsal) -> float:
-    """By how much the labels that the loss gets differ from what is in the images, where the step mixes them; the mean
-    over some steps."""
-    found = [
-        each
-        for step in range(len(run.batches))
-        if (each := _untold(run, step, subject.pipeline.num_classes)) is not None
-    ]
+    """How much of what is in the images the labels that the loss gets do not tell; the mean over some steps."""
+    classes = subject.pipeline.num_classes
+    found = [each for step in range(len(run.batches)) if (each := _untold(run, step, classes)) is not None]
     return sum(found) / len(found) if found else 0.0
 
 
@@ -95,32 +98,12 @@ def _untold(run: Rehearsal, step: int, classes: int) -> float | None:
     seen = [call.x for call in run.forwards if call.step == step]
     calls = [call for call in run.calls if call.step == step and call.factors]
     x, y = run.batches[step]
-    labels = labels_of(y, classes)
-    if len(seen) != 1 or not calls or labels is None or seen[0].shape != x.shape or not x.is_floating_point():
+    if len(seen) != 1 or not calls:
         return None
-    rows, mixed = x.flatten(1).double().cpu(), seen[0].flatten(1).double().cpu()
-    if len(rows) >= rows.shape[1]:
-        return None  # anything would be a mixture of so many
-    shares = torch.linalg.lstsq(rows.T, mixed.T).solution.T  # (n, n): of which images each consists
-    rest = (shares @ rows - mixed).norm() / mixed.norm().clamp_min(1e-9)
-    if float(rest) > EXPLAINED or float((shares.sum(1) - 1).abs().max()) > 0.01 or float(shares.min()) < -0.01:
-        return None
-    total = sum(sum(call.factors) for call in calls)
-    told = torch.zeros(len(x), classes, dtype=torch.float64)
+    told, total = torch.zeros(len(x), classes, dtype=torch.float64), sum(sum(call.factors) for call in calls)
     for call in calls:
-        if not isinstance(call.targets, torch.Tensor) or len(call.targets) != len(x):
-            return None
-        known = _rows(call.targets.cpu(), classes)
-        if known is None:
+        known = rows_of(call.targets, classes) if isinstance(call.targets, torch.Tensor) else None
+        if known is None or len(known) != len(x):
             return None
         told += known * (sum(call.factors) / total if total else 0.0)
-    truth = _rows(y.cpu(), classes)
-    return None if truth is None else float((shares @ truth - told).abs().sum(1).mean()) / 2
-
-
-def _rows(targets: torch.Tensor, classes: int) -> torch.Tensor | None:
-    """float64 (n, classes): shares of each class."""
-    if targets.ndim == 2 and targets.shape[1] == classes:
-        return targets.double()
-    labels = labels_of(targets, classes)
-    return None if labels is None else torch.nn.functional.one_hot(labels, classes).double()
+    return untold(x, y, seen[0], told, classes)

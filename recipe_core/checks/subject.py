@@ -275,7 +275,8 @@ class Subject:
         the same.
         """
         seed_everything(0)
-        model = self.pipeline.model_fn()
+        with torch.enable_grad():  # it may train what it gives
+            model = self.pipeline.model_fn()
         if any(model is each for each in self._models):
             self._kept.restore()
         self._models.append(model)

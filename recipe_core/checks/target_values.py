@@ -53,8 +53,11 @@ def _broadcast(subject: Subject) -> Result | None:
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
         # Targets that vary: of equal ones every pairing has the same loss.
         varied = y if len(y.unique()) > 1 else torch.arange(len(y)).to(y).reshape(y.shape)
+        right = varied.reshape(outputs.shape).to(outputs)
+        if float(loss(right, varied)) < float(loss(right, varied.reshape(outputs.shape))):
+            return None  # the loss brings both into one shape by itself, and does not expect it of the targets
         # Outputs that vary as much, too: those of a fresh model may be nearly equal.
-        for each in (outputs, varied.reshape(outputs.shape).to(outputs)):
+        for each in (outputs, right):
             given, paired = float(loss(each, varied)), float(loss(each, varied.reshape(outputs.shape)))
             if not math.isclose(given, paired, rel_tol=1e-4, abs_tol=1e-6):
                 shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)}"

@@ -27,6 +27,12 @@ def _are_one_each(rows: torch.Tensor) -> bool:
     return bool((shares | one).all())
 
 
+def can_say(outputs: torch.Tensor, classes: int) -> bool:
+    """Whether outputs have one number per class, or one number for two classes: what `answers` can be given as."""
+    columns = 1 if outputs.ndim == 1 else outputs.shape[1]
+    return columns >= classes or (columns == 1 and classes == 2)
+
+
 def answers(labels: torch.Tensor, like: torch.Tensor, sure: torch.Tensor | float = SURE) -> torch.Tensor:
     """Outputs that say these classes, in the form that a model's own outputs have.
 
