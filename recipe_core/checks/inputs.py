@@ -11,12 +11,14 @@ from recipe_core.checks.result import Result, passed
 from recipe_core.checks.subject import Sample, Subject
 
 NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves
+FEW = 16  # numbers of an input, which may all be one by chance
 LEVELS = 3  # so few values in all images together
 WEAK, STRONG = (
     0.04,
     25.0,
 )  # of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter
 PROBED = 128  # images
+SAME = 1e-3  # of a length
 
 NOT_FINITE = Cause(
     "inputs-not-finite",
@@ -64,10 +66,12 @@ def _constant(name: str, sample: Sample) -> Result | None:
     x = sample.x.float().flatten(1)
     if x.shape[1] < 2:
         return None
-    flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
-    share = float(flat.double().mean())
     if len(x) > 1 and bool((x == x[:1]).all()):
         return CONSTANT.failed(f"All {len(x)} {name} images are the same.", share=1.0)
+    if x.shape[1] < FEW:
+        return None
+    flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
+    share = float(flat.double().mean())
     if share > NOTHING_LEFT:
         return CONSTANT.failed(f"{share:.0%} of {len(x)} {name} images have one value everywhere.", share=share)
     return None
@@ -101,7 +105,15 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
     said = f"Inputs of mean {told['mean']:.3g} and deviation {told['deviation']:.3g} give {share:.3g} times the signal"
     if WEAK < share < STRONG or _scaled_by_the_model(subject, x):
         return passed(f"{said} that standardised ones give.", **told)
+    if _of_one_length(x.float().flatten(1)):
+        return passed(f"{said} that standardised ones give; all have the same length, on purpose as it seems.", **told)
     return NOT_SCALED.failed(f"{said} in the network that standardised ones give.", **told)
+
+
+def _of_one_length(rows: torch.Tensor) -> bool:
+    """Whether each input is scaled by itself, as embeddings of length 1 and histograms are."""
+    lengths = (rows.norm(dim=1), rows.sum(1))
+    return any(float(each.std()) < SAME * float(each.mean()) for each in lengths)
 
 
 def _signal(subject: Subject, x: torch.Tensor) -> list[float]:

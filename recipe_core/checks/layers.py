@@ -214,8 +214,10 @@ def units_differ_from_each_other(subject: Subject):
             continue
         layers += 1
         before, after = run.before[name], weight.detach()
-        # To start at zero is usual for layers whose units then part; to start as copies of something else is not.
-        if _rows_are_equal(before) and (_rows_are_equal(after) or bool(before.any())):
+        # To start at zero is usual for layers whose units then part, or alike where each has an input of its own; to
+        # start as copies of something else is not.
+        may_part = not before.any() or getattr(layer, "groups", 1) == len(weight)
+        if _rows_are_equal(before) and (_rows_are_equal(after) or not may_part):
             same.append(name)
     if same:
         return SAME.failed(f"{_named(same)} units that start as copies of one.", layers=same)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn import functional as F
 
-from recipe_core.checks.metrics import MISMATCHED, PART, SUMMED, WRONG, ragged
-from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
+from recipe_core.checks.metrics import MEANS, MISMATCHED, PART, SUMMED, WRONG, ragged
+from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
@@ -41,8 +41,9 @@ def evaluation_repeats_itself(subject: Subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
     model = subject.model()
     first, _, again = (evaluate(subject, model, varied(subject, seed), [subject.val]).metrics for seed in (0, 1, 0))
-    other = {name for name in first if not _near(again.get(name, math.nan), first[name])}
-    other = {name for name in other if not (math.isnan(first[name]) and math.isnan(again.get(name, math.nan)))}
+    names = [name for name in first if "loss" in name.lower() or MEANS.search(name.lower())]
+    other = {name for name in names if not _near(again.get(name, math.nan), first[name])}
+    other = {name for name in other if math.isfinite(first[name]) or str(again.get(name)) != str(first[name])}
     if other:
         name = min(other)
         return STATE.failed(
@@ -61,7 +62,7 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
     classes = subject.pipeline.num_classes
-    if not classes and not _is_error(subject):
+    if not classes and not is_error(subject):
         return skipped("The loss is no distance between outputs and targets.")
     if not _can_be_said(subject):
         return skipped("It is not known which outputs would be right.")
@@ -84,11 +85,11 @@ def _can_be_said(subject: Subject) -> bool:
     """Whether outputs are one number per class, for each sample or each place, or as many as there are targets."""
     like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
     if labels_of(y, classes) is not None:
-        return can_say(like, classes)
+        return can_say(like, classes) and names_classes(subject)
     return like[0].numel() == y[0].numel() or (bool(classes) and like.ndim == 3)
 
 
-def _is_error(subject: Subject) -> bool:
+def is_error(subject: Subject) -> bool:
     """Whether the pipeline's loss is next to nothing where outputs are the targets: a likelihood's is not."""
     like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
     if like.numel() != y.numel():

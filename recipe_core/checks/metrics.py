@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
+from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
@@ -20,6 +20,8 @@ PLAIN = {
     *("1", "top", "val", "valid", "validation", "test", "eval", "dev", "mean", "avg", "average", "overall", "total"),
     *("micro", "binary", "pixel", "token"),
 }
+# What is a mean, a share or a ratio by its name: counts and seconds are not.
+MEANS = re.compile(r"acc|f1|prec|recall|auc|mae|mse|r2|err|mcc|kappa|iou|dice|top")
 SOME = 0.9  # share of right answers that is not nearly all
 SURE = 5.0  # deviations of a share
 HARMLESS = 0.002  # share of all weight that a batch has too much or too little
@@ -68,7 +70,7 @@ def accuracy_of_known_answers_is_right(subject: Subject):
         return skipped("There are no classes to be right about.")
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    if not can_say(subject.once(own_outputs), classes):
+    if not can_say(subject.once(own_outputs), classes) or not names_classes(subject):
         return skipped("The outputs are not one per class.")
     trials = {kind: evaluate(subject, subject.model(), _right(subject, which)) for kind, which in KINDS.items()}
     names = [name for name in trials["all right"].metrics if is_accuracy(name)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -26,7 +28,8 @@ def mixed_images_have_mixed_labels(subject: Subject) -> Result:
     """Where the loader's collate function, or `augment`, mixes the images of a batch, it mixes their labels alike."""
     found = {}
     for name, change in _changes(subject).items():
-        told = [untold(*each, subject.pipeline.num_classes) for each in _tried(subject, change)]
+        classes = subject.pipeline.num_classes
+        told = [untold(x, y, mixed, targets, classes) for x, y, (mixed, targets) in _tried(subject, change)]
         known = [each for each in told if each is not None]
         if known:
             found[name] = sum(known) / len(known)
@@ -46,17 +49,20 @@ def _changes(subject: Subject) -> dict[str, Any]:
     return found | ({"`augment`": lambda items: augment(*default_collate(items))} if augment else {})
 
 
-def _tried(subject: Subject, change: Any):
-    """(images, labels, what was made of both) of some batches."""
+def _tried(subject: Subject, change: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, Any]]:
+    """Images and targets of some batches, and what was made of both."""
     loader: Any = subject.pipeline.train_loader
-    dataset, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None) or MOST
+    dataset: Any = getattr(loader, "dataset", None)
+    size = getattr(loader, "batch_size", None) or MOST
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         return
     for _ in range(ROUNDS):
         subject.check_time()
         items = [dataset[row] for row in torch.randperm(len(dataset))[: min(size, MOST)].tolist()]
-        x, y = default_collate(items)
-        yield (x.clone(), y.clone(), *change(items))
+        with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
+            # A sample that is a batch of its own has nothing to be mixed with; in all else it is prepared alike.
+            x, y = (torch.cat(each) for each in zip(*[change([item]) for item in items], strict=True))
+            yield x.clone(), y.clone(), change(items)
 
 
 def untold(x: torch.Tensor, y: torch.Tensor, mixed: torch.Tensor, told: torch.Tensor, classes: int) -> float | None:
@@ -67,7 +73,7 @@ def untold(x: torch.Tensor, y: torch.Tensor, mixed: torch.Tensor, told: torch.Te
         mixed, told: those after.
     """
     labels, said = rows_of(y, classes), rows_of(told, classes)
-    if labels is None or said is None or mixed.shape != x.shape or not x.is_floating_point():
+    if labels is None or said is None or mixed.shape != x.shape or not (x.is_floating_point() or x.ndim == 4):
         return None
     of_each = _shares(x.flatten(1).double().cpu(), mixed.flatten(1).double().cpu()[:MOST])
     if of_each is None:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.optimisation import CLIPPED, UPHILL
+from recipe_core.checks.probe import names_classes
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearse
 from recipe_core.checks.result import Result, passed, skipped
@@ -235,7 +236,7 @@ def _judged(asked: Objective, can: Reach) -> Result:
             return PROBABILITIES.failed(
                 f"The loss has no floor: it takes raw scores as they are, and falls to {best:.3g}."
             )
-    if can.kind == "cut off":
+    if can.kind == "cut off" and not _enough_above_zero(asked):
         share = float((can.outputs == 0).float().mean())
         return RESTRICTED.failed(
             f"No output is ever below zero, and {share:.0%} are exactly zero, where they have no gradient.", zeros=share
@@ -243,6 +244,19 @@ def _judged(asked: Objective, can: Reach) -> Result:
     if can.kind in ("unit", "signed unit"):
         return _bounded(asked, can)
     return passed(f"The model's outputs are {can.kind}, as the loss wants them.")
+
+
+def _enough_above_zero(asked: Objective) -> bool:
+    """Whether the loss is made for outputs that are never below zero, as evidence is (Sensoy et al. 2018): the best of
+    them are as good as any, and it is no softmax, which would not mind where zero is."""
+    own, moved = asked.loss(asked.like), asked.loss(asked.like + 3)
+    if math.isclose(own, moved, rel_tol=1e-4, abs_tol=1e-5):
+        return False
+    best, free = (
+        min(asked.loss(outputs) for sure in (8.0, 20.0) for outputs in asked.within(low * sure, sure))
+        for low in (0, -1)
+    )
+    return best - free <= CLEAR * (asked.loss(torch.zeros_like(asked.like)) - free)
 
 
 def _bounded(asked: Objective, can: Reach):
@@ -329,6 +343,8 @@ def one_output_per_class(subject: Subject):
     classes, shape = subject.pipeline.num_classes, tuple(subject.once(objective).like.shape)
     if not classes or len(shape) != 2:
         return skipped("The outputs are not one row per sample.")
+    if shape[1] > classes + 1 and not names_classes(subject):
+        return skipped("The outputs do not stand for classes.")
     if shape[1] > classes + 1:
         return MISMATCHED.failed(f"{shape[1]} outputs for {classes} classes.")
     if shape[1] == classes or (classes == 2 and shape[1] == 1):

@@ -262,6 +262,19 @@ def accumulated_gradients_are_averaged(subject: Subject):
         return skipped("No optimizer stepped.")
     if count > len(run.batches):
         return skipped(f"One update takes {count} batches.")
+    share = _share_of_sum(subject, run, count)
+    if share > 2 * count:  # scaled up for half precision and not yet down
+        return skipped("The gradients are scaled.")
+    # The mean is 1 / count of the sum; between it and the whole sum lies the square root.
+    if share > count**-0.5:
+        return NOT_SCALED.failed(
+            f"One update takes {count} batches, and its gradient is {share * count:.2g} times their mean.", factor=share
+        )
+    return passed(f"One update takes {count} batches; its gradient is {share * count:.2g} times their mean.")
+
+
+def _share_of_sum(subject: Subject, run: Rehearsal, count: int) -> float:
+    """What the first update's gradient is as a multiple of the sum of those of its batches."""
     model = subject.model().train()
     for x, y in run.batches[:count]:
         subject.loss(model, (x, y)).backward()
@@ -271,15 +284,7 @@ def accumulated_gradients_are_averaged(subject: Subject):
         if own is not None and total is not None:
             product += float((own * total).sum())
             size += float(total.square().sum())
-    share = product / max(size, 1e-30)
-    if share > 2 * count:  # scaled up for half precision and not yet down
-        return skipped("The gradients are scaled.")
-    # The mean is 1 / count of the sum; between it and the whole sum lies the square root.
-    if share > count**-0.5:
-        return NOT_SCALED.failed(
-            f"One update takes {count} batches, and its gradient is {share * count:.2g} times their mean.", factor=share
-        )
-    return passed(f"One update takes {count} batches; its gradient is {share * count:.2g} times their mean.")
+    return product / max(size, 1e-30)
 
 
 def _in_parts(subject: Subject, run: Rehearsal):
@@ -292,8 +297,10 @@ def _in_parts(subject: Subject, run: Rehearsal):
     device = subject.device
     parts = [torch.cat([getattr(call, name).to(device) for call in calls]) for name in ("outputs", "targets")]
     loss, added = float(subject.pipeline.loss_fn(*parts).float().mean()), sum(call.value for call in calls)
-    # The losses of the parts are means, so that their sum is that many times the loss of the whole.
-    if total > len(calls) ** 0.5 and added > len(calls) ** 0.5 * loss > 0:
+    most = len(calls) ** 0.5
+    # The losses of the parts are means, so that their sum is that many times the loss of the whole; and so is what the
+    # optimizer finds, unless it was divided or clipped afterwards.
+    if total > most and added > most * loss > 0 and _share_of_sum(subject, run, 1) > most:
         return NOT_SCALED.failed(
             f"The step takes its batch in {len(calls)} parts and adds up their gradients: {total:.2g} times the mean.",
             factor=total,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import varied
-from recipe_core.checks.metrics import RAGGED, SUMMED, WRONG, is_accuracy, ragged
+from recipe_core.checks.losses import is_error, varied
+from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import passed, skipped
@@ -15,8 +15,6 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import answers, labels_of
 
 ROUNDING = 2e-3  # relative
-# What is a mean, a share or a ratio by its name: counts and seconds are not.
-MEANS = re.compile(r"acc|f1|prec|recall|auc|mae|mse|r2|err|mcc|kappa|iou|dice|top")
 ERRORS = re.compile(r"mae|mse|err")
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
@@ -63,6 +61,8 @@ def metrics_of_a_regression_are_right(subject: Subject):
     like, y = subject.once(own_outputs), subject.val.y.float()
     if like[0].numel() != y[0].numel():
         return skipped("Outputs and targets are not of one shape.")
+    if not is_error(subject):
+        return skipped("The loss is no distance between outputs and targets: it is not known which outputs are right.")
     off = varied(subject)(subject.val)
     right, others = (
         evaluate(subject, subject.model(), _always(each.reshape(len(y), *like.shape[1:])), [subject.val]).metrics

@@ -73,8 +73,11 @@ def _changes(x: torch.Tensor) -> dict[str, Callable[[torch.Tensor], torch.Tensor
         "times 255": lambda x: x * 255,
         "from 0..1 to -1..1": lambda x: x * 2 - 1,
         "from -1..1 to 0..1": lambda x: x / 2 + 0.5,
-        "standardised": lambda x: (x - own_mean) / own_std,
     }
+    if (
+        float(x.min()) >= 0
+    ):  # of what is normalised already, a standardised copy only hides that it is unlike the others
+        found["standardised"] = lambda x: (x - own_mean) / own_std
     if channels == 3:
         mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
         found |= {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
 
 Answers = Callable[[Sample], torch.Tensor]  # a pass over the validation loader -> outputs for all its samples
@@ -66,7 +69,8 @@ class Replay:
 
 def marks(x: torch.Tensor) -> list[bytes]:
     """One for each row of a tensor: equal where the rows are."""
-    return [blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in x.detach().cpu().contiguous()]
+    rows = x.detach().cpu().reshape(len(x), -1).contiguous().view(torch.uint8)  # NumPy has not all of torch's types
+    return [blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in rows]
 
 
 @dataclass
@@ -159,6 +163,26 @@ def answers_are_heard(subject: Subject) -> bool:
     finally:
         del model.forward
     return heard.shape == like.shape and torch.allclose(heard.detach().cpu().float(), answer, atol=1e-2)
+
+
+def names_classes(subject: Subject) -> bool:
+    """Whether outputs stand for classes: to the loss of embeddings all that counts is who is near whom, so that right
+    answers are worth no more than the same answers with all classes renamed."""
+    classes, (_, y) = subject.pipeline.num_classes, subject.val.batches[0]
+    labels, like = labels_of(y.cpu(), classes), subject.once(own_outputs)
+    if labels is None:
+        return True
+    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
+        right, renamed = (
+            float(
+                subject.pipeline.loss_fn(
+                    answers((labels + by) % classes, like).to(subject.device), y.to(subject.device)
+                ).mean()
+            )
+            for by in (0, 1)
+        )
+        return not math.isclose(right, renamed, rel_tol=1e-3)
+    return True
 
 
 def trained(subject: Subject) -> nn.Module:

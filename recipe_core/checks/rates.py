@@ -23,6 +23,7 @@ PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
 SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
+ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards zero: by decay, and by the data at most
 SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
 LEARNED = 0.1  # of the loss, that another rate learns meanwhile
 OVER = 0.005  # of the peak rate: nothing is learned below it
@@ -201,7 +202,7 @@ def data_wins_over_weight_decay(subject: Subject):
     steps, left = len(own.run.losses), _length(own.run)
     if not most:
         # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
-        if left < SHRUNK_BY_LOSS:
+        if left < SHRUNK_BY_LOSS and _length(course(subject, times(0)).run) > SHRUNK_BY_LOSS:
             return DECAY.failed(
                 f"In {steps} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
             )
@@ -220,6 +221,12 @@ def data_wins_over_weight_decay(subject: Subject):
         return DECAY.failed(f"{told}.", weight_decay=most)
     if left < SHRUNK and _length(other.run) > 2 * SHRUNK:
         return DECAY.failed(f"Weight decay is {most:g}: in {steps} steps it leaves {left:.0%} of the weights' length.")
+    to_zero, usual = _share_to_zero(own.run), _share_to_zero(other.run)
+    if to_zero > ALL_TO_ZERO and usual < MOST_TO_ZERO:
+        return DECAY.failed(
+            f"Weight decay is {most:g}: in {steps} steps {to_zero:.0%} of the weights move towards zero, without it "
+            f"{usual:.0%} do: the data has no say."
+        )
     return passed(f"{told}.")
 
 
@@ -227,6 +234,13 @@ def _length(run: Rehearsal) -> float:
     """Of all weights together after the steps, as a share of that before."""
     after = sum(float(each.detach().square().sum()) for each in run.model.parameters())
     return math.sqrt(after / max(sum(float(each.square().sum()) for each in run.before.values()), 1e-30))
+
+
+def _share_to_zero(run: Rehearsal) -> float:
+    """Of all weights of layers those that have moved towards zero; data alone moves about half of them there."""
+    pairs = [(each.detach(), run.before[name]) for name, each in run.model.named_parameters() if each.ndim > 1]
+    towards = sum(int(((after - before) * before < 0).sum()) for after, before in pairs)
+    return towards / max(1, sum(int((after != before).sum()) for after, before in pairs))
 
 
 @dataclass(frozen=True)

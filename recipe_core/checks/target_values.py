@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
+from recipe_core.checks.losses import is_error
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 IGNORED = -100  # the label that torch's losses leave out by default
+LEAST_SHARE = 0.5  # that a target gives to its class
 UNLIKELY = 1e-6  # that a class of the other split is missing by chance
 
 WRONG_TYPE = Cause(
@@ -74,8 +76,10 @@ def _range(subject: Subject) -> Result | None:
         if y.ndim == 1 and not y.is_floating_point():
             wrong = ((y < 0) & (y != IGNORED)) | (y >= classes)
             bounds = f"0 to {classes - 1}"
-        elif y.ndim == 2 and y.is_floating_point() and y.shape[1] == classes:
+        elif y.ndim == 2 and y.is_floating_point() and y.shape[1] == classes and not is_error(subject):
             wrong = ((y < -1e-6) | (y > 1 + 1e-6)).any(1) & ~_hinge(y)
+            if labels_of(y, classes) is not None and float(y.sum(1).max()) < LEAST_SHARE:
+                wrong |= True  # shares of a larger whole
             bounds = "0 to 1"
         else:
             continue

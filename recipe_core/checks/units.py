@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from recipe_core.checks.inputs import NOT_SCALED
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import NORMS, rehearsal
 from recipe_core.checks.result import passed, skipped
@@ -45,43 +46,51 @@ STATISTICS = Cause(
 )
 
 
-@check(family="model", stage=2, cost=0.5, causes=[DEAD, SATURATED])
+@check(family="model", stage=2, cost=0.5, causes=[DEAD, SATURATED, NOT_SCALED])
 def units_are_alive(subject: Subject):
     """In the fresh model most units of each layer have a slope for some of the images."""
-    model = subject.model().train()
-    dead: list[float] = []
-    flat: list[float] = []
-    layers = 0
     inputs = [x for x, _ in subject.train.batches[:BATCHES]]
     if not all(bool(x.isfinite().all()) for x in inputs) or not any(float(x.float().std()) for x in inputs):
         return skipped("The inputs are not finite, or all the same.")
+    lost = _lost(subject, inputs)
+    dead = [share for kind, share in lost if kind == "Relu" and share >= MOST]
+    flat = [share for kind, share in lost if kind != "Relu" and share >= MOST]
+    results = []
+    if dead:
+        results.append(
+            DEAD.failed(f"In {len(dead)} of {len(lost)} layers {max(dead):.0%} of the units are off for all images.")
+        )
+    if flat:
+        told = f"In {len(flat)} of {len(lost)} layers {max(flat):.0%} of the activations are at their bounds"
+        by_scale = max((share for kind, share in _lost(subject, _standardised(inputs)) if kind != "Relu"), default=0)
+        if by_scale < MOST:
+            results.append(NOT_SCALED.failed(f"{told}; with inputs of mean 0 and deviation 1 {by_scale:.0%} are."))
+        else:
+            results.append(SATURATED.failed(f"{told}."))
+    return results or passed(f"Those of {len(lost)} layers are.")
+
+
+def _standardised(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    values = torch.cat([each.flatten() for each in inputs]).float()
+    return [((each.float() - values.mean()) / values.std()).to(each) for each in inputs]
+
+
+def _lost(subject: Subject, inputs: list[torch.Tensor]) -> list[tuple[str, float]]:
+    """The kind of each layer of units, and the share of its ReLUs that are off for all inputs, or of its activations
+    that are at their bounds."""
+    model = subject.model().train()
     seen: dict[tuple[str, int], list[torch.Tensor]] = {}
     for x in inputs:
         for number, (kind, slope) in enumerate(_slopes(subject.outputs(model, x))):
             seen.setdefault((kind, number), []).append(slope)
+    found = []
     for (kind, _), slopes in seen.items():
         if any(each.shape[1:] != slopes[0].shape[1:] for each in slopes) or slopes[0].ndim < 2:
             continue
         slope = torch.cat(slopes)
-        layers += 1
-        off = float((slope.transpose(0, 1).flatten(1).amax(1) == 0).float().mean())
-        at_bounds = float((slope < FLAT).float().mean())
-        if kind == "Relu" and off >= MOST:
-            dead.append(off)
-        elif kind != "Relu" and at_bounds >= MOST:
-            flat.append(at_bounds)
-    results = []
-    if dead:
-        results.append(
-            DEAD.failed(f"In {len(dead)} of {layers} layers {max(dead):.0%} of the units are off for all images.")
-        )
-    if flat:
-        results.append(
-            SATURATED.failed(
-                f"In {len(flat)} of {layers} layers {max(flat):.0%} of the activations are at their bounds."
-            )
-        )
-    return results or passed(f"Those of {layers} layers are.")
+        off = slope.transpose(0, 1).flatten(1).amax(1) == 0 if kind == "Relu" else slope < FLAT
+        found.append((kind, float(off.float().mean())))
+    return found
 
 
 def _slopes(outputs: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

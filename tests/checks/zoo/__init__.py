@@ -10,6 +10,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     optimisation_steps,
     other_data,
     other_forms,
+    second_look,
     unusual_data,
     unusual_models,
     unusual_training,
