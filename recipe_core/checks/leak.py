@@ -3,6 +3,8 @@
 from collections import Counter
 
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from torch.nn import functional as F
 
 from recipe_core.checks.learner import as_images
@@ -16,6 +18,10 @@ SIDE = 12  # px that are compared
 NEIGHBOURS = 20  # the distance to this one is what is usual around an image
 CLOSE = 0.2  # of that usual distance: a copy
 COPIES = 0.03  # share of validation images
+FEWEST, LEAST = 5, 0.01  # copies, and share of validation images: less hardly moves a metric, and may be chance
+OFTEN = 0.3  # share of images that have a near copy
+PAIRS, EVEN = 1.8, 0.25  # images in a family; its variance as a multiple of its mean
+MOST_RELATED = 6000  # images that are all compared with each other
 LUCK = 6  # rows: there might have been three pairs more
 SURE = 5.0  # deviations
 
@@ -61,7 +67,9 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     # Training may hold copies on purpose: then validation says how many there are by chance, if with less precision.
     by_chance = (_twinned(asked) + LUCK / len(asked)) * len(known) / len(asked)
     usual = min(_twinned(known), by_chance)
-    if twins < max(2, 0.005 * len(asked)) or twins / len(asked) < 2 * usual:
+    share = twins / len(asked)
+    beyond_chance = max(2 * usual, usual + SURE * (usual / len(asked)) ** 0.5)
+    if twins < FEWEST or share < LEAST or share < beyond_chance:
         return None
     return LEAK.failed(
         f"{twins} of {len(new.x)} validation images are in the training data, number for number.",
@@ -95,6 +103,12 @@ def _near(seen: Sample, new: Sample) -> Result | None:
         within = within.minimum(_closeness(_described(seen.x[:2000].flip(3)), known, itself=True))
     usual, share = float((within < CLOSE).double().mean()), float((across < CLOSE).double().mean())
     spread = (max(usual, 1 / len(within)) / len(across)) ** 0.5
+    if share > OFTEN and usual > OFTEN and (size := _size_of_families(seen, new)):
+        return LEAK.failed(
+            f"Images come in families of {size:.1f} near copies, as if they had been split after they were augmented: "
+            f"{share:.0%} of {len(new.x)} validation images have relatives in training.",
+            share=share,
+        )
     if share < COPIES or share - usual < SURE * spread or share < 2 * usual:
         return None
     return LEAK.failed(
@@ -103,6 +117,27 @@ def _near(seen: Sample, new: Sample) -> Result | None:
         share=share,
         usual=usual,
     )
+
+
+def _size_of_families(seen: Sample, new: Sample) -> float:
+    """How many near copies there are of each image of both splits, if of all about as many; else 0.
+
+    Of images that are alike by chance, as of simple drawings, some are alone and some have many neighbours: their
+    numbers vary about as a Poisson variable does.
+    """
+    x = torch.cat([seen.x, new.x])
+    if len(x) > MOST_RELATED or not (seen.complete and new.complete):
+        return 0.0
+    described = _described(x)
+    similar = described @ described.T
+    if x.ndim == 4:
+        similar = similar.maximum(_described(x.flip(3)) @ described.T)
+    similar.fill_diagonal_(-1)
+    apart = (2 - 2 * similar).clamp_min(0).sqrt()
+    usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
+    _, family = connected_components(csr_array((apart < CLOSE * usual).numpy()), directed=False)
+    sizes = torch.bincount(torch.from_numpy(family)).double()
+    return float(sizes.mean()) if sizes.mean() > PAIRS and sizes.var() < EVEN * sizes.mean() else 0.0
 
 
 def _described(x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a second adversary tripped the audit up with: pipelines that are correct and were accused, bugs that were missed.
+"""What a second adversary tripped the audit up with: correct pipelines that were accused, bugs that were missed.
 
 All were developed against; their names lie in the first half.
 """
@@ -66,7 +66,7 @@ def plain_step(change):
 
 
 @unusual
-def digits_as_rows_of_standardised_numbers():
+def digits_as_a_table():
     """Some pixels are hardly ever inked, so that chance alone decides in which split they vary at all."""
     found = load_digits()
     order = np.random.default_rng(0).permutation(len(found.target))
@@ -75,7 +75,7 @@ def digits_as_rows_of_standardised_numbers():
 
 
 @unusual
-def a_table_with_rare_categories():
+def rare_categories():
     chance = np.random.default_rng(0)
     category = np.minimum(chance.zipf(1.5, 900) - 1, 39)
     numbers, effect = chance.normal(0, 1, (900, 4)), chance.normal(0, 1, 40)
@@ -106,7 +106,7 @@ def clips_of_a_moving_spot():
 
 
 @unusual
-def pictures_of_two_values_that_come_again():
+def two_valued_pictures_that_come_again():
     """Of so few places and sizes some are drawn twice, within a split as between the two."""
     chance = np.random.default_rng(2)
     count, side = 1000, 10
@@ -148,7 +148,7 @@ def four_in_ten_without_a_label():
 
 
 @unusual
-def targets_of_fifteen_for_a_squared_error():
+def squared_error_on_targets_of_fifteen():
     """Hui & Belkin (2021)."""
     images = digits()
     hot, val_hot = (15 * F.one_hot(y, 10).float() for y in (images.y, images.val_y))
@@ -169,7 +169,7 @@ def mixing(mixed_labels):
 
 
 @bug("data", "augmentation-changes-label")
-def the_loader_mixes_images_only(broken):
+def the_loader_mixes_images_and_no_labels(broken):
     images = digits()
     data = TensorDataset(images.normalise(images.x), images.y)
     return healthy(images, "mlp", train_loader=DataLoader(data, 48, shuffle=True, collate_fn=mixing(not broken)))
@@ -222,7 +222,7 @@ def steps_of(outputs, y):
 
 
 @unusual
-def ordered_classes_by_three_thresholds():
+def ordered_classes_by_thresholds():
     images = positions()
     edges = torch.tensor([-0.5, 0.0, 0.5])
     y, val_y = (torch.bucketize(each[:, 0].contiguous(), edges) for each in (images.y, images.val_y))
@@ -274,13 +274,13 @@ def embeddings_that_are_near_to_their_class():
 
 
 @unusual
-def much_noise_on_the_images_in_the_step():
+def strong_noise_in_the_step():
     step = plain_step(lambda x, y: (x + 1.5 * torch.randn_like(x), y))
     return healthy(digits(), "cnn", train_step=step)
 
 
 @unusual
-def classes_of_length_one_after_each_step():
+def weights_of_length_one_after_each_step():
     class Cosine(nn.Module):
         def __init__(self):
             super().__init__()
@@ -300,7 +300,7 @@ def classes_of_length_one_after_each_step():
 
 
 @unusual
-def gradients_of_each_sample_clipped():
+def each_gradient_clipped_by_itself():
     """Private training (Abadi et al. 2016): summed, and divided by the size of the batch at the end."""
 
     def train_step(model, batch, loss_fn, optimizer):
@@ -361,7 +361,7 @@ def the_step_sorts_its_images_only(broken):
 
 
 @bug("optimisation", "learning-rate-too-high")
-def a_rate_at_which_the_network_dies(broken):
+def a_rate_at_which_it_dies(broken):
     """It is thrown far away at once, and says the same of all images from then on: no loss explodes."""
     rate = 3.0 if broken else 0.02
     plain = lambda: cnn(3, 4, norm=lambda width: nn.Identity())  # noqa: E731
@@ -425,7 +425,7 @@ def progression():
 
 
 @unusual
-def targets_standardised_by_the_loss():
+def targets_scaled_by_the_loss():
     x, y = progression()
     loss = lambda outputs, y: F.mse_loss(outputs, (y - 150) / 77)  # noqa: E731
     metrics = {"loss": loss, "mae": lambda outputs, y: (outputs * 77 + 150 - y).abs().mean()}
@@ -442,7 +442,7 @@ def logarithms_of_targets_in_the_loss():
 
 
 @bug("evaluation", "metric-shuffled-labels")
-def compared_with_labels_of_the_training_split(broken):
+def compared_with_the_labels_of_training(broken):
     images = digits()
 
     @torch.no_grad()
@@ -455,7 +455,7 @@ def compared_with_labels_of_the_training_split(broken):
 
 
 @unusual
-def noise_taken_away_from_pictures():
+def noise_to_be_taken_away():
     """A target for each pixel, some of which are never inked in one of the splits."""
     images = digits()
     x, val_x = (images.normalise(each) for each in (images.x, images.val_x))
