@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recipe_core.checks.probe import marks
+from recipe_core.checks.probe import marks, same
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
 from recipe_core.checks.subject import Sample, Subject
@@ -35,7 +35,7 @@ def validation_images_stay_the_same(subject: Subject) -> Result:
     """Two passes over the validation data give the same images."""
     items = _items(subject, subject.pipeline.val_loader)
     if items:
-        changed = sum(not torch.equal(*pair) for pair in items)
+        changed = sum(not same(*pair) for pair in items)
         if changed > len(items) / 2:
             return IN_VALIDATION.failed(
                 f"{changed} of {len(items)} validation images are others when they are read again.", changed=changed
@@ -60,7 +60,7 @@ def changes_from_pass_to_pass(subject: Subject) -> bool:
 def items_change(subject: Subject, loader: Any) -> bool:
     """Whether many samples of a loader's dataset are others when they are read again."""
     items = _items(subject, loader)
-    return sum(not torch.equal(*pair) for pair in items) > len(items) / 4
+    return sum(not same(*pair) for pair in items) > len(items) / 4
 
 
 def in_common(first: Sample, second: Sample) -> float | None:

@@ -8,7 +8,7 @@ from torch import nn
 from recipe_core.checks.augmentation import IN_VALIDATION
 from recipe_core.checks.metrics import PART
 from recipe_core.checks.preparation import OTHERWISE, SCALE, SHIFT
-from recipe_core.checks.probe import Trial, evaluate, marks, trained
+from recipe_core.checks.probe import Trial, evaluate, marks, same, trained
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import passed, skipped
@@ -141,7 +141,8 @@ def _copied(gradient: torch.Tensor | None) -> torch.Tensor | None:
 def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
     if first is None or second is None:
         return first is second
-    return torch.equal(first.nan_to_num(), second.nan_to_num())
+    first, second = (each.to_dense() if each.is_sparse else each for each in (first, second))
+    return same(first, second)
 
 
 @check(family="evaluation", stage=2, cost=1, causes=[TRAINING_DATA, PART])
@@ -220,7 +221,7 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
     first, again = (trial.inputs for trial in trials)
     if len(first) != len(again) or not first or not all(trial.given for trial in trials):
         return skipped("The model is not called the same way each time, or with other data than are given.")
-    changed = sum(one.shape != two.shape or not torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    changed = sum(not same(one, two) for one, two in zip(first, again, strict=True))
     if changed > len(first) / 2:
         return IN_VALIDATION.failed(
             f"In evaluate chance changes the inputs: {changed} of {len(first)} batches reach the model with others the "

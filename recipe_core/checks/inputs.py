@@ -9,8 +9,10 @@ from torch import nn
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
 from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.targets import labels_of
 
 NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves
+NEARLY_ALL = 0.98
 FEW = 16  # numbers of an input, which may all be one by chance
 LEVELS = 3  # so few values in all images together
 WEAK, STRONG = (
@@ -47,22 +49,33 @@ def inputs_carry_information(subject: Subject) -> Iterator[Result]:
     found = [
         each
         for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val))
-        for each in (_not_finite(name, sample), _constant(name, sample))
+        for each in (_not_finite(subject, name, sample), _constant(subject, name, sample))
         if each
     ]
     yield from found or [passed("All inputs are finite, and the images have contrast.")]
 
 
-def _not_finite(name: str, sample: Sample) -> Result | None:
-    bad = int((~torch.isfinite(sample.x.float().flatten(1)).all(1)).sum())
-    if not bad:
+def _not_finite(subject: Subject, name: str, sample: Sample) -> Result | None:
+    broken = ~torch.isfinite(sample.x.float().flatten(1)).all(1)
+    bad = int(broken.sum())
+    if not bad or _takes(subject, (sample.x[broken][:PROBED], sample.y[broken][:PROBED])):
         return None
     return NOT_FINITE.failed(
         f"{bad} of {len(sample.x)} {name} inputs hold values that are no finite numbers.", samples=bad
     )
 
 
-def _constant(name: str, sample: Sample) -> Result | None:
+def _takes(subject: Subject, batch: tuple[torch.Tensor, torch.Tensor]) -> bool:
+    """Whether the model fills in what is missing: its outputs and their gradients are finite all the same."""
+    model = subject.model().train()
+    outputs = subject.outputs(model, batch[0])
+    if not outputs.requires_grad or not bool(outputs.isfinite().all()):
+        return False
+    outputs.float().sum().backward()
+    return all(each.grad is None or bool(each.grad.isfinite().all()) for each in model.parameters())
+
+
+def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
     x = sample.x.float().flatten(1)
     if x.shape[1] < 2:
         return None
@@ -72,9 +85,17 @@ def _constant(name: str, sample: Sample) -> Result | None:
         return None
     flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
     share = float(flat.double().mean())
-    if share > NOTHING_LEFT:
+    if share > NOTHING_LEFT and not _are_a_class(flat, labels_of(sample.y, subject.pipeline.num_classes)):
         return CONSTANT.failed(f"{share:.0%} of {len(x)} {name} images have one value everywhere.", share=share)
     return None
+
+
+def _are_a_class(flat: torch.Tensor, labels: torch.Tensor | None) -> bool:
+    """Whether to be blank is what makes a class, as of tiles with nothing on them."""
+    if labels is None or len(labels) != len(flat):
+        return False
+    of_it = labels == labels[flat].mode().values
+    return float((of_it == flat).double().mean()) > NEARLY_ALL
 
 
 @check(family="data", stage=1, cost=1, causes=[NOT_SCALED])
