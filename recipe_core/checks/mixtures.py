@@ -75,7 +75,8 @@ def untold(x: torch.Tensor, y: torch.Tensor, mixed: torch.Tensor, told: torch.Te
     labels, said = rows_of(y, classes), rows_of(told, classes)
     if labels is None or said is None or mixed.shape != x.shape or not (x.is_floating_point() or x.ndim == 4):
         return None
-    of_each = _shares(x.flatten(1).double().cpu(), mixed.flatten(1).double().cpu()[:MOST])
+    rows, made = x.flatten(1).double().cpu(), mixed.flatten(1).double().cpu()[:MOST]
+    of_each = _shares(rows, made) if bool(rows.isfinite().all() and made.isfinite().all()) else None
     if of_each is None:
         return None
     there, said = of_each @ labels, said[: len(of_each)]

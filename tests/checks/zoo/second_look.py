@@ -157,6 +157,61 @@ def squared_error_on_targets_of_fifteen():
     return healthy(given, "mlp", loss_fn=F.mse_loss, evaluate=evaluate, optimizer_fn=lambda model: adam(model, 0.01))
 
 
+class FillsIn(nn.Module):
+    """Tells by a column of its own where a number is missing."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = mlp(26, 3)
+
+    def forward(self, x):
+        missing = x.isnan()
+        return self.body(torch.cat([x.masked_fill(missing, 0), missing.float()], 1))
+
+
+@unusual
+def numbers_that_are_missing():
+    found, chance = load_wine(), np.random.default_rng(0)
+    order = chance.permutation(len(found.target))
+    x = ((found.data - found.data.mean(0)) / found.data.std(0))[order]
+    x[chance.random(x.shape) < 0.1] = np.nan
+    return table(x, found.target[order].astype(np.int64), 130, FillsIn)
+
+
+def where_known(outputs, y):
+    return (outputs - y.nan_to_num())[y.isfinite()].square().mean()
+
+
+@unusual
+def missing_targets_that_the_loss_leaves_out():
+    images = positions()
+    y, val_y = images.y.clone(), images.val_y.clone()
+    y[::5] = val_y[::5] = torch.nan
+    evaluate = gathered({"loss": where_known})
+    return healthy(images.with_(y=y, val_y=val_y), "cnn", loss_fn=where_known, evaluate=evaluate)
+
+
+@unusual
+def blank_tiles_are_a_class():
+    images = digits()
+
+    def with_blanks(x, y):
+        blank = len(x) // 2
+        return torch.cat([x, torch.zeros_like(x[:blank])]), torch.cat([y, torch.full((blank,), 10)])
+
+    (x, y), (val_x, val_y) = with_blanks(images.x, images.y), with_blanks(images.val_x, images.val_y)
+    return healthy(images.with_(x=x, y=y, val_x=val_x, val_y=val_y, classes=11), "cnn")
+
+
+@bug("data", "split-leak")
+def copies_made_before_the_split(broken):
+    """Each digit thrice, of both splits."""
+    images = digits()
+    if not broken:
+        return healthy(images.with_(x=images.x.repeat(3, 1, 1, 1), y=images.y.repeat(3)), "mlp")
+    return healthy(split(images.x.repeat(3, 1, 1, 1).numpy(), images.y.repeat(3).numpy(), 800), "mlp")
+
+
 def mixing(mixed_labels):
     def collate(items):
         x, y = default_collate(items)
@@ -265,7 +320,7 @@ def of_the_nearest(outputs, y):
 
 
 @unusual
-def embeddings_that_are_near_to_their_class():
+def embeddings_of_a_contrastive_loss():
     evaluate = gathered({"loss": near_to_its_class, "accuracy": of_the_nearest})
     return healthy(digits(), lambda: mlp(64, 16), 64, loss_fn=near_to_its_class, evaluate=evaluate)
 
