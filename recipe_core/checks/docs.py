@@ -18,7 +18,8 @@ augmentation that makes another class of a few only, as digits that are turned; 
 loader, if two or three are left and nobody knows of more; a preparation that differs in what neither mean, spread,
 sharpness nor orientation shows; gates of a recurrence that are saturated; what is wrong with metrics of a name of
 their own ("acc@5"), unless it depends on the batches; and whatever needs more than the budget or the {samples}
-samples of a split that are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them.
+samples of a split that are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done
+on them.
 """
 
 
