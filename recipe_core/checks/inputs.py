@@ -67,7 +67,7 @@ def _not_finite(subject: Subject, name: str, sample: Sample) -> Result | None:
 
 def _takes(subject: Subject, batch: tuple[torch.Tensor, torch.Tensor]) -> bool:
     """Whether the model fills in what is missing: its outputs and their gradients are finite all the same."""
-    model = subject.model().train()
+    model = subject.model().eval()
     outputs = subject.outputs(model, batch[0])
     if not outputs.requires_grad or not bool(outputs.isfinite().all()):
         return False
