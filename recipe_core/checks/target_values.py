@@ -78,8 +78,10 @@ def _range(subject: Subject) -> Result | None:
             bounds = f"0 to {classes - 1}"
         elif y.ndim == 2 and y.is_floating_point() and y.shape[1] == classes and not is_error(subject):
             wrong = ((y < -1e-6) | (y > 1 + 1e-6)).any(1) & ~_hinge(y)
-            if labels_of(y, classes) is not None and float(y.sum(1).max()) < LEAST_SHARE:
-                wrong |= True  # shares of a larger whole
+            if labels_of(y, classes) is not None and 0 < float(y.sum(1).max()) < LEAST_SHARE:
+                return OUT_OF_RANGE.failed(
+                    f"The {name} targets name one class each, and give it {float(y.max()):.3g} where the whole is 1."
+                )
             bounds = "0 to 1"
         else:
             continue

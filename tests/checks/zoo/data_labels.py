@@ -136,7 +136,7 @@ def targets_broadcast_against_outputs(broken):
     return healthy(images, "mlp", evaluate=evaluate_regression)
 
 
-@bug("data", "targets-wrong-type")
+@bug("data", "targets-wrong-type", "targets-out-of-range")
 def one_hot_targets_of_bytes(broken):
     """Labels as shares of 255."""
     images = digits()
