@@ -11,6 +11,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     other_data,
     other_forms,
     second_look,
+    second_look_training,
     unusual_data,
     unusual_models,
     unusual_training,
