@@ -33,6 +33,7 @@ class Catalog:
     def __init__(self, folder: Path, decided: Callable[[], pa.Table | None] | None = None):
         self.folder = Path(folder)
         self._rows = LockedRows(self.folder, decided)
+        self._types: tuple[tuple, dict[str, str]] | None = None
 
     # What there is
 
@@ -57,9 +58,12 @@ class Catalog:
 
     def types(self) -> dict[str, str]:
         """Column -> DuckDB type, of the columns that are shown (internal ones start with an underscore)."""
-        return self._rows.ask(
-            lambda rows: {name: kind for name, kind in types_of(rows).items() if not name.startswith("_")}, {}
-        )
+        version = self.version  # before the question: what is answered later is of no older catalog
+        if self._types is None or self._types[0] != version:  # a page asks for them at every turn
+            nothing: dict[str, str] = {}
+            answer = self._rows.ask(types_of, nothing)
+            self._types = version, {name: kind for name, kind in answer.items() if not name.startswith("_")}
+        return dict(self._types[1])
 
     def axes(self) -> list[str]:
         """The columns with numbers or times: each can be filtered by a range and drawn as a histogram."""

@@ -30,6 +30,13 @@ def keys(rows):
     return rows["key"].tolist()
 
 
+def test_the_columns_are_those_of_the_newest_scan(tmp_path):
+    catalog = write_catalog(tmp_path, {"key": ["a"], "age": [1]})
+    assert catalog.types() == {"key": "VARCHAR", "age": "BIGINT"}
+    write_catalog(tmp_path, {"key": ["a"], "age": ["old"], "camera": ["x"]})
+    assert catalog.types() == {"key": "VARCHAR", "age": "VARCHAR", "camera": "VARCHAR"}
+
+
 # Filters
 
 
