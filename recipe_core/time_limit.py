@@ -4,38 +4,53 @@ with time_limit(60, TooLong()):
     build()
 """
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from types import FrameType, TracebackType
 
 SOON = 1e-3  # s; no time at all would switch the timer off
+AGAIN = 0.01  # s
 LATEST = 1e8  # s; a timer takes no more
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float, error: BaseException) -> Iterator[None]:
+class time_limit:
     """Within it `error` is raised after so many seconds, wherever Python code is at or waits then.
 
     By a signal, which only the main thread of a program gets, and Windows has none: elsewhere nothing happens. It
     should be a BaseException, so that another's `except Exception` lets it through.
+
+    Args:
+        at_end: called at the end, whatever ends it.
     """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ring(*_: object) -> None:
-        raise error
+    def __init__(self, seconds: float, error: BaseException, at_end: Callable[[], None] = lambda: None):
+        self.seconds, self.error, self.at_end = seconds, error, at_end
+        self.works = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
 
-    before = signal.signal(signal.SIGALRM, ring)
-    started = time.monotonic()
-    # Again and again: a library may swallow the first, in a callback or a destructor.
-    left, every = signal.setitimer(signal.ITIMER_REAL, min(max(seconds, SOON), LATEST), 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        if left:  # somebody else's, as of a test that has a limit of its own
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - started), SOON), every)
+    def __enter__(self) -> None:
+        if self.works:
+            self.before = signal.signal(signal.SIGALRM, self._ring)
+            self.started = time.monotonic()
+            # Again and again: a library may swallow the first, in a callback or a destructor.
+            seconds = min(max(self.seconds, SOON), LATEST)
+            self.others = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.at_end()
+        if self.works:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self.before)
+            left, every = self.others
+            if left:  # somebody else's, as of a test that has a limit of its own
+                signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - self.started), SOON), every)
+
+    def _ring(self, _: int, frame: FrameType | None) -> None:
+        """Raise, but not on the way in or out, which have to come to their own end: then soon again."""
+        while frame is not None:
+            if frame.f_code in (time_limit.__enter__.__code__, time_limit.__exit__.__code__):
+                signal.setitimer(signal.ITIMER_REAL, AGAIN, 1.0)
+                return
+            frame = frame.f_back
+        raise self.error

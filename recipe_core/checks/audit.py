@@ -88,16 +88,11 @@ def _first_batches(subject: Subject) -> None:
             raise BadPipeline(f"The {name} loader is empty; it should give batches (x, y).")
 
 
-@contextlib.contextmanager
-def _deadline(subject: Subject) -> Iterator[None]:
+def _deadline(subject: Subject) -> time_limit:
     """Within it nothing goes on after the budget is spent: no layer of any model is called, whoever calls it, and where
     a signal can tell so, no loop or wait."""
     hook = register_module_forward_pre_hook(lambda module, inputs: subject.check_time())
-    try:
-        with time_limit(subject.left(), OutOfTime()):
-            yield
-    finally:
-        hook.remove()
+    return time_limit(subject.left(), OutOfTime(), at_end=hook.remove)
 
 
 def _told(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import random
+import signal
 import threading
 import time
 
@@ -90,6 +91,28 @@ def test_a_limit_of_time_leaves_another_one_in_force():
         with time_limit(60, KeyboardInterrupt()):
             pass
         threading.Event().wait(5)
+
+
+def test_a_limit_that_is_reached_on_the_way_in_or_out_ends_all_the_same(monkeypatch):
+    class Late(BaseException):
+        pass
+
+    pauses = iter([0.1])
+
+    def slow(*args, set_timer=signal.setitimer):
+        before = set_timer(*args)
+        time.sleep(next(pauses, 0))  # the limit is reached here
+        return before
+
+    ended = []
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "setitimer", slow)
+        with pytest.raises(Late), time_limit(0, Late(), at_end=lambda: ended.append("in")):
+            threading.Event().wait(5)
+    with time_limit(0.05, Late(), at_end=lambda: (time.sleep(0.2), ended.append("out"))):
+        pass
+    time.sleep(0.05)  # and nothing rings any more
+    assert ended == ["in", "out"]
 
 
 class Slow(nn.Module):
