@@ -132,16 +132,17 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
 
 
 def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is_named(
-    page: Page, dashboard: Dashboard
+    page: Page, dashboard: Dashboard, tmp_path: Path
 ):
-    look_at(page, dashboard.folder / "pets.zip")
-    enter(page, "Name", "first")
+    make_many(tmp_path / "many", 3_000)  # seconds of work
+    look_at(page, tmp_path / "many")
+    enter(page, "Name", tmp_path.name)
     press(page, "Add and scan")
-    expect(widget(page, "card-first").get_by_text("Scan: ", exact=False)).to_be_visible()
+    expect(widget(page, f"card-{tmp_path.name}").get_by_text("Scan: ", exact=False)).to_be_visible()
     look_at(page, dashboard.folder / "table")
     expect(page.get_by_label("Name", exact=True)).to_have_value("table")
     enter(page, "Name", "second")
-    scanned(page, "first")
+    scanned(page, tmp_path.name)
     settled(page)
     expect(page.get_by_label("Name", exact=True)).to_have_value("second")
     page.keyboard.press("Escape")
