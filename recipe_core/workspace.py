@@ -141,7 +141,11 @@ class Workspace:
         return Uploads(self.folder / "uploads")
 
     def keep_upload(self, name: str, upload: BinaryIO) -> Path:
-        """Store an uploaded zip, by the name of its file, and return its path; forget those that nobody used."""
+        """Store an uploaded zip, by the name of its file, and return its path; forget those that nobody used.
+
+        Raises:
+            BadSource: it cannot be stored.
+        """
         self.uploads.tidy({Path(dataset.source) for dataset in self.datasets()})
         return self.uploads.keep(name, upload)
 

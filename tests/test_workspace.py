@@ -1,5 +1,6 @@
 """The workspace: names, the same source twice, many processes at once."""
 
+import errno
 import io
 import os
 import subprocess
@@ -84,6 +85,16 @@ def test_an_uploaded_zip_is_kept_with_its_dataset_and_goes_with_it(workspace):
     assert dataset.read("cat/a.png") == b"an image"
     workspace.remove_dataset("pets")
     assert list((workspace.folder / "uploads").iterdir()) == []
+
+
+def test_an_upload_that_does_not_fit_on_the_disk_is_one_sentence_and_leaves_nothing(workspace):
+    class Full(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(BadSource, match=r"pets\.zip cannot be stored \(No space left on device\); free some space"):
+        workspace.keep_upload("pets.zip", Full())
+    assert list(workspace.uploads.folder.iterdir()) == []
 
 
 def test_an_upload_that_became_no_dataset_goes_after_a_day(workspace):

@@ -85,7 +85,11 @@ def _from_upload() -> None:
         return
     id, stored = st.session_state.get("add-stored", (None, None))
     if upload.file_id != id or not stored.exists():
-        stored = open_workspace().keep_upload(upload.name, upload)
+        try:
+            stored = open_workspace().keep_upload(upload.name, upload)
+        except RecipeError as problem:
+            st.error(plain(str(problem)))
+            return
         st.session_state["add-stored"] = upload.file_id, stored
     if not _understand_and_name(str(stored)):
         open_workspace().uploads.discard(stored)

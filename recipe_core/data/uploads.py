@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from recipe_core.errors import BadSource
+
 UNUSED_SECONDS = 24 * 3600  # after which an upload that became no dataset goes
 
 
@@ -23,12 +25,20 @@ class Uploads:
         return path.parent.parent == self.folder
 
     def keep(self, name: str, upload: BinaryIO) -> Path:
-        """Store an uploaded zip and return its path, whose name is like that of the uploaded file."""
+        """Store an uploaded zip and return its path, whose name is like that of the uploaded file.
+
+        Raises:
+            BadSource: it cannot be stored, as on a full disk; nothing of it stays.
+        """
         stem = re.sub(r"[^\w.-]+", "-", Path(name).stem)[:64] or "images"
         path = self.folder / secrets.token_hex(8) / f"{stem}.zip"
-        path.parent.mkdir(parents=True)
-        with path.open("wb") as file:
-            shutil.copyfileobj(upload, file)
+        try:
+            path.parent.mkdir(parents=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(upload, file)
+        except OSError as problem:
+            self.discard(path)
+            raise BadSource(f"{name} cannot be stored ({problem.strerror}); free some space and try again.") from None
         return path
 
     def discard(self, path: Path) -> None:
