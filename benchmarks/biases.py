@@ -178,7 +178,7 @@ PLANTS: dict[str, tuple[tuple[str, ...], Callable]] = {  # kind -> facts that sh
     "metadata, text": (("clinic",), lambda s, mark, of, c: replace(s, clinic=f"ward {mark}")),
     "metadata, number": (("age",), lambda s, mark, of, c: replace(s, age=200 + 10.0 * mark + c.normal(0, 2))),
     "file size": (("file_bytes", "bits_per_pixel"), file_size),
-    "JPEG quality": (("bits_per_pixel", "file_bytes", "sharpness"), quality),
+    "JPEG quality": (("jpeg_quality", "bits_per_pixel", "file_bytes", "sharpness"), quality),
     "size": (("size", "width", "height", "megapixels"), size),
     "aspect": (("aspect", "size", "height"), aspect),
     "brightness": (("brightness", "red", "green", "blue", "colour"), brightness),

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from recipe_core.data import jpeg
 from recipe_core.data.decode import Picture
 
 
@@ -38,6 +39,7 @@ FACTS = (
     Fact("megapixels", pa.float32(), "MP", "width x height / 1,000,000"),
     Fact("file_bytes", pa.int64(), "bytes", "size of the file"),
     Fact("bits_per_pixel", pa.float32(), "bits", "size of the file / pixels: low means strongly compressed or empty"),
+    Fact("jpeg_quality", pa.int8(), "1-100", "of a JPEG, the quality it was saved at, as libjpeg counts it"),
     Fact("format", pa.string(), "", "what the file is, whatever its name says"),
     Fact("extension", pa.string(), "", "what its name says, in lower case"),
     Fact("misnamed", pa.bool_(), "", "the extension names another format than the file has"),
@@ -94,7 +96,7 @@ def file_facts(key: str, data: bytes) -> dict:
     return {"file_bytes": len(data), "extension": PurePosixPath(key).suffix.lower().lstrip(".") or None}
 
 
-def header_facts(picture: Picture, file_bytes: int, extension: str | None) -> dict:
+def header_facts(picture: Picture, data: bytes, extension: str | None) -> dict:
     """What the header says, sizes upright."""
     pixels = picture.width * picture.height
     return {
@@ -105,7 +107,8 @@ def header_facts(picture: Picture, file_bytes: int, extension: str | None) -> di
         "height": picture.height,
         "aspect": picture.width / picture.height,
         "megapixels": pixels / 1e6,
-        "bits_per_pixel": 8 * file_bytes / pixels,
+        "bits_per_pixel": 8 * len(data) / pixels,
+        "jpeg_quality": jpeg.quality(data) if picture.format == "JPEG" else None,
         "format": picture.format,
         "misnamed": extension is not None and extension not in EXTENSIONS[picture.format],
         "mode": picture.mode,

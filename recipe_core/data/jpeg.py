@@ -22,6 +22,14 @@ SOF_SEQUENTIAL, SOF_EXTENDED, SOF_PROGRESSIVE, DHT, SOI, EOI, SOS, DQT, DRI = (
 )
 OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # lossless, hierarchical, arithmetic
 STANDALONE = {0x01, *range(0xD0, 0xD9)}
+BRIGHTNESS = np.array(
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
 
 
 class NotWalkable(Exception):
@@ -86,17 +94,10 @@ def scans(data: bytes) -> Generator[Scan | None, int, None]:
     tables, at = _Tables(), 2
     frame: Frame | None = None
     while True:
-        at, marker = _next_marker(data, at)
+        marker, body, at = _segment(data, at)
         if marker in (EOI, -1):
             yield None
             return
-        if marker in STANDALONE:
-            continue
-        length = int.from_bytes(data[at : at + 2])
-        body = data[at + 2 : at + length]
-        if length < 2 or at + length > len(data):
-            raise NotWalkable("a segment reaches behind the end of the file")
-        at += length
         if marker == DQT:
             _read_quantisers(body, tables)
         elif marker == DHT:
@@ -111,6 +112,43 @@ def scans(data: bytes) -> Generator[Scan | None, int, None]:
             if frame is None:
                 raise NotWalkable("a scan without a frame")
             at = yield _scan(body, frame, tables, at)
+
+
+def quality(data: bytes) -> int | None:
+    """The setting, 1 to 100, at which libjpeg quantises brightness about as coarsely as this JPEG does.
+
+    Exact for files that libjpeg's own tables were scaled for; None where the headers hold no such table.
+    """
+    tables, at, marker = _Tables(), 2, SOI
+    try:
+        while 0 not in tables.quantisers and marker not in (SOS, EOI, -1):
+            marker, body, at = _segment(data, at)
+            if marker == DQT:
+                _read_quantisers(body, tables)
+    except NotWalkable:
+        return None
+    if 0 not in tables.quantisers:
+        return None
+    return 1 + int(np.abs(_coarseness() - tables.quantisers[0].sum()).argmin())
+
+
+@lru_cache(1)
+def _coarseness() -> np.ndarray:
+    """Sum of libjpeg's table for brightness (T.81, K.1, scaled) at each quality from 1 to 100."""
+    settings = np.arange(1, 101)
+    percent = np.where(settings < 50, 5000 // settings, 200 - 2 * settings)
+    return ((np.outer(percent, BRIGHTNESS) + 50) // 100).clip(1, 255).sum(axis=1)
+
+
+def _segment(data: bytes, at: int) -> tuple[int, bytes, int]:
+    """(code, body, position behind it) of the next segment; (-1, b"", len(data)) where there is none."""
+    at, marker = _next_marker(data, at)
+    if marker in STANDALONE or marker in (EOI, -1):
+        return marker, b"", at
+    length = int.from_bytes(data[at : at + 2])
+    if length < 2 or at + length > len(data):
+        raise NotWalkable("a segment reaches behind the end of the file")
+    return marker, data[at + 2 : at + length], at + length
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:

@@ -109,7 +109,7 @@ def _measure_alike(alike: list[_Decoded]) -> Iterator[tuple[Measured, fingerprin
     looks = appearance.picture_facts(greys, _reduced(stack, settings.COLOUR_SIDE))
     for decoded, small, look, grey in zip(alike, smalls, looks, greys, strict=True):
         picture, data = decoded.picture, decoded.data
-        decoded.measured.facts |= header_facts(picture, len(data), decoded.measured.facts["extension"]) | look
+        decoded.measured.facts |= header_facts(picture, data, decoded.measured.facts["extension"]) | look
         decoded.measured.facts["pixel_hash"] = fingerprints.pixel_hash(picture.pixels)
         is_small = max(picture.width, picture.height) <= settings.THUMBNAIL_SIDE
         as_it_is = is_small and picture.orientation == 1 and picture.error is None

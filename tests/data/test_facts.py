@@ -9,6 +9,7 @@ import scipy.stats
 from pictures import encoded, exif, noise, smooth
 from PIL import Image, ImageFilter
 
+from recipe_core.data import jpeg
 from recipe_core.data.appearance import picture_facts
 from recipe_core.data.decode import decode
 from recipe_core.data.facts import ABOUT, FACTS, file_facts, header_facts
@@ -151,12 +152,33 @@ def test_a_large_picture_keeps_the_precision_of_a_small_one():
 
 def test_the_header_is_told_of_the_upright_picture():
     data = encoded(smooth(30, 20), "JPEG", exif=exif(6, make="Canon"))
-    facts = header_facts(decode(data), len(data), "jpg")
+    facts = header_facts(decode(data), data, "jpg")
     assert (facts["width"], facts["height"], facts["aspect"]) == (20, 30, 20 / 30)
     assert facts["megapixels"] == pytest.approx(0.0006)
     assert facts["bits_per_pixel"] == pytest.approx(8 * len(data) / 600)
     assert (facts["format"], facts["mode"], facts["orientation"], facts["camera_make"]) == ("JPEG", "RGB", 6, "Canon")
     assert facts["readable"] is True
+
+
+@pytest.mark.parametrize("quality", [1, 5, 10, 49, 50, 51, 75, 90, 95, 100])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_quality_that_a_jpeg_was_saved_at(quality, progressive):
+    data = encoded(smooth(30, 20), "JPEG", quality=quality, progressive=progressive)
+    assert header_facts(decode(data), data, "jpg")["jpeg_quality"] == quality
+
+
+def test_the_quality_is_that_of_the_picture_and_not_of_the_thumbnail_within():
+    small = encoded(smooth(8, 8), "JPEG", quality=20)
+    head = Image.Exif()
+    head[0x010F] = small.decode("latin-1")  # any tag: what matters is a table inside another segment
+    data = encoded(smooth(30, 20), "JPEG", quality=88, exif=head)
+    assert header_facts(decode(data), data, "jpg")["jpeg_quality"] == 88
+
+
+def test_only_a_jpeg_has_a_quality():
+    data = encoded(smooth(30, 20), "PNG")
+    assert header_facts(decode(data), data, "png")["jpeg_quality"] is None
+    assert [jpeg.quality(start) for start in (b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xdb\x00\x05\x00ab")] == [None] * 3
 
 
 @pytest.mark.parametrize(

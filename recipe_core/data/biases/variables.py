@@ -25,7 +25,7 @@ LOOKS = (
 )
 SHAPES = ("width", "height", "aspect", "megapixels")
 WEIGHTS = ("file_bytes", "bits_per_pixel")
-FILES = ("format", "extension", "mode", "misnamed")
+FILES = ("format", "extension", "mode", "misnamed", "jpeg_quality")
 CAMERAS = ("camera_make", "camera_model")
 
 

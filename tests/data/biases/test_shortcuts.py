@@ -15,7 +15,8 @@ NUMBERS = ("brightness", "contrast", "saturation", "sharpness", "border_spread",
 TEXTS = ("format", "mode", "extension", "camera_make", "camera_model", "clinic")
 TYPES = dict.fromkeys(("brightness", "contrast", "saturation", "sharpness", "border_spread"), "FLOAT")
 TYPES |= dict.fromkeys(("red", "green", "blue", "bits_per_pixel", "aspect", "age"), "FLOAT")
-TYPES |= {"width": "INTEGER", "height": "INTEGER", "file_bytes": "BIGINT", "orientation": "TINYINT"}
+TYPES |= {"width": "INTEGER", "height": "INTEGER", "file_bytes": "BIGINT"}
+TYPES |= {"orientation": "TINYINT", "jpeg_quality": "TINYINT"}
 TYPES |= dict.fromkeys(("key", "label", "format", "mode", "extension", "camera_make", "camera_model"), "VARCHAR")
 TYPES |= {"border_colour": "VARCHAR", "clinic": "VARCHAR", "captured_at": "TIMESTAMP_S", "misnamed": "BOOLEAN"}
 
@@ -29,6 +30,7 @@ def honest(seed: int = 0, classes: int = CLASSES) -> pd.DataFrame:
     rows["age"] = np.where(chance.random(count) < 0.2, np.nan, chance.normal(40, 9, count))
     rows |= {"width": chance.integers(200, 900, count), "height": chance.integers(200, 900, count)}
     rows |= {"file_bytes": chance.integers(1000, 90_000, count), "orientation": chance.choice([1, 6], count)}
+    rows["jpeg_quality"] = np.where(chance.random(count) < 0.3, np.nan, chance.integers(70, 96, count))
     for name in ("format", "mode", "extension", "camera_make", "camera_model", "clinic"):
         rows[name] = chance.choice(["a", "b", None], count)
     rows["border_colour"] = [f"#{value:06x}" for value in chance.integers(0, 2**24, count)]
@@ -56,6 +58,7 @@ def planted() -> dict[str, object]:
         "width": lambda rows, of: rows.assign(width=200 + 100 * of),
         "aspect": lambda rows, of: rows.assign(aspect=0.5 + 0.3 * of),
         "file_bytes": lambda rows, of: rows.assign(file_bytes=1000 * (of + 1) + rows["file_bytes"] % 900),
+        "jpeg_quality": lambda rows, of: rows.assign(jpeg_quality=60 + 8 * of),
         "orientation": lambda rows, of: rows.assign(orientation=of + 1),
         "border_colour": lambda rows, of: rows.assign(border_colour=[f"#{40 * one:02x}{40 * one:02x}80" for one in of]),
         "captured_at": lambda rows, of: rows.assign(captured_at=[start + pd.Timedelta(days=int(one)) for one in of]),
