@@ -27,7 +27,7 @@ def class_card(dataset: Dataset, view: FindingsView, classes: pd.DataFrame) -> N
     with st.container(horizontal=True, gap="small"):
         for name, look in looks.items():
             if look:
-                st.image(look.average, width=88, caption=plain(name))
+                st.image(look.average, width=80, caption=plain(name))
     of_many = f", of the {AVERAGES} largest" if len(names) > AVERAGES else ""
     st.caption(f"The average of up to {SAMPLED} pictures of each{of_many}.")
     label = findings_bound(

@@ -28,42 +28,51 @@ class Act:
     failed: bool = False
 
 
+@dataclass
+class _Memory:
+    """The last act, changed in place: at each question to the session's state Streamlit may break a callback off, for
+    a second key that was pressed meanwhile, and what is done has to be told."""
+
+    act: Act | None = None
+
+
 def rule(
     dataset: Dataset, ruling: str, keys: Sequence[str], *, label: str | None = None, kind: str = "", note: str = ""
 ) -> None:
     """Decide, and remember it as the last act, to be told and undone."""
+    memory, by = _memory(), known_author()
     try:
-        number = dataset.decisions.decide(ruling, keys, label=label, kind=kind, by=known_author(), note=note)
+        number = dataset.decisions.decide(ruling, keys, label=label, kind=kind, by=by, note=note)
     except RecipeError as problem:
-        _remember(dataset, None, str(problem), failed=True)
+        memory.act = Act(dataset.name, None, str(problem), failed=True)
     else:
         as_what = f" as {label}" if label else ""
-        _remember(dataset, number, f"{DONE[ruling]} {samples(len(keys))}{as_what}.")
+        memory.act = Act(dataset.name, number, f"{DONE[ruling]} {samples(len(keys))}{as_what}.")
 
 
 def undo(dataset: Dataset, act: int) -> None:
     """Take an act back."""
-    try:
-        dataset.decisions.undo(act, by=known_author())
-    except RecipeError as problem:
-        _remember(dataset, None, str(problem), failed=True)
-    else:
-        _remember(dataset, None, "Undone.")
+    _take_back(dataset, lambda by: dataset.decisions.undo(act, by=by))
 
 
 def take_back(dataset: Dataset, ruling: str, key: str) -> None:
     """Take the latest such ruling on one sample back."""
+    _take_back(dataset, lambda by: dataset.decisions.undo_samples(ruling, [key], by=by))
+
+
+def _take_back(dataset: Dataset, undoing: Callable[[str], object]) -> None:
+    memory, by = _memory(), known_author()
     try:
-        dataset.decisions.undo_samples(ruling, [key], by=known_author())
+        undoing(by)
     except RecipeError as problem:
-        _remember(dataset, None, str(problem), failed=True)
+        memory.act = Act(dataset.name, None, str(problem), failed=True)
     else:
-        _remember(dataset, None, "Undone.")
+        memory.act = Act(dataset.name, None, "Undone.")
 
 
 def last_act(dataset: Dataset, place: str) -> None:
     """Tell what was decided last, with the way back."""
-    act = st.session_state.get("last-act")
+    act = _memory().act
     if act is None or act.dataset != dataset.name:
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"last-act-{place}", gap="small"):
@@ -76,7 +85,7 @@ def last_act(dataset: Dataset, place: str) -> None:
 
 def last_act_told() -> Act | None:
     """What was decided last; a part of a page that ran before that has to be drawn anew."""
-    return st.session_state.get("last-act")
+    return _memory().act
 
 
 def ruling_buttons(
@@ -123,9 +132,9 @@ def _labels(dataset: Dataset) -> list[str]:
     return [value for value in dataset.catalog.choices("label")["value"] if isinstance(value, str)]
 
 
-def _remember(dataset: Dataset, number: int | None, sentence: str, failed: bool = False) -> None:
-    st.session_state["last-act"] = Act(dataset.name, number, sentence, failed)
+def _memory() -> _Memory:
+    return st.session_state.setdefault("last-act", _Memory())
 
 
 def _forget() -> None:
-    st.session_state.pop("last-act", None)
+    _memory().act = None

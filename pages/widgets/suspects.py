@@ -39,7 +39,8 @@ def view_choice(dataset: Dataset, kind: str) -> str | None:
 def suspect(dataset: Dataset, kind: str) -> None:
     """Draw the surest one that is undecided and not skipped, and the keys to decide on it."""
     skipped: set[str] = st.session_state.setdefault(f"skipped-{dataset.name}", set())
-    last_act(dataset, PLACE)
+    with st.container():  # always there, so that the buttons below keep their place and no key press is lost
+        last_act(dataset, PLACE)
     found, undecided = dataset.found.page(kind, undecided_only=True, limit=len(skipped) + 1)
     now = next((finding for finding in found if finding.samples[0] not in skipped), None)
     if now is None:
@@ -56,26 +57,38 @@ def suspect(dataset: Dataset, kind: str) -> None:
 
 
 def _buttons(dataset: Dataset, now: Finding, skipped: set[str]) -> None:
-    key, kind = now.samples[0], now.kind
+    key = now.samples[0]
     acts = (
         ("take", f"It is {plain(now.suggested_label)}", "s", "relabel", now.suggested_label),
         ("right", f"{plain(now.evidence['given_label'])} is right", "n", "not-a-problem", None),
         ("exclude", "Exclude", "x", "exclude", None),
     )
+    st.session_state[f"shown-{PLACE}"] = now.id
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"decide-{PLACE}"):
         for name, told, shortcut, ruling, label in acts:
-            spoken_of = kind if ruling == "not-a-problem" else ""
             st.button(
                 told,
-                key=f"{name}-{PLACE}",
+                key=f"{name}-{PLACE}-{now.id}",
                 type="primary" if ruling == "relabel" else "secondary",
                 shortcut=shortcut,
-                on_click=rule,
-                args=(dataset, ruling, [key]),
-                kwargs={"label": label, "kind": spoken_of},
+                on_click=_decide,
+                args=(dataset, now, ruling, label),
             )
-        st.button("Skip", key=f"skip-{PLACE}", shortcut="k", type="tertiary", on_click=skipped.add, args=(key,))
+        st.button(
+            "Skip",
+            key=f"skip-{PLACE}-{now.id}",
+            shortcut="k",
+            type="tertiary",
+            on_click=skipped.add,
+            args=(key,),
+        )
         author(PLACE)
+
+
+def _decide(dataset: Dataset, seen: Finding, ruling: str, label: str | None) -> None:
+    """Decide on the one that was seen, once: keys pressed before the next one is shown are not meant for it."""
+    if st.session_state.pop(f"shown-{PLACE}", None) == seen.id:
+        rule(dataset, ruling, seen.samples, label=label, kind=seen.kind if ruling == "not-a-problem" else "")
 
 
 def _pictures(dataset: Dataset, now: Finding) -> None:

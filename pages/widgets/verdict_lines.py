@@ -45,15 +45,14 @@ def _page_of(kind: str) -> str:
 def _line(dataset: Dataset, line: Line, tiles: list) -> None:
     name = f"{line.kind}-{line.subkind or ''}"
     colour, icon = SEVERITIES[line.severity]
+    left = (
+        f":gray-badge[{line.undecided:,} undecided]" if line.undecided else ":green-badge[:material/check: all decided]"
+    )
     with st.container(border=True, key=f"line-{name}", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f":{colour}-badge[:material/{icon}: {line.severity}]", width="content")
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown(f":{colour}-badge[:material/{icon}: {line.severity}] {left}", width="content")
             if st.button(f"**{plain(line.sentence)}**", key=f"open-{name}", type="tertiary", wrap=True):
                 open_findings(dataset, line.kind, line.subkind or "")
-            if line.undecided:
-                st.badge(f"{line.undecided:,} undecided", color="gray")
-            else:
-                st.badge("all decided", icon=":material/check:", color="green")
         st.caption(plain(line.advice))
         if tiles:
             opened = gallery([Group("", len(tiles), tiles)], size=64, key=f"glimpse-{name}").opened

@@ -24,7 +24,7 @@ MANY = 2000  # values from which on the last hundredth tells something of the ta
 EXPECTED = 0.03  # samples that a tail may hold beyond the cut: over all tails of all axes about one
 NEARLY_CONSTANT = 10.0  # standard deviations, where 95 % of the values are equal
 VISIBLE = {"0-1": 0.05, "0-255": 5.0, "0-128": 5.0}  # unit -> less than this beyond the usual is no matter
-NO_MEASURE = {"orientation", "copies"}  # numbers that count or name something
+NO_MEASURE = {"orientation", "copies", "jpeg_quality"}  # numbers that count or name something
 
 
 @dataclass(frozen=True)
