@@ -60,6 +60,7 @@ def vectors_stamp(dataset: Path) -> str | None:
 def note_vectors(dataset: Path, stamp: str) -> None:
     """The vectors are complete for this."""
     path = dataset / "embeddings" / "embedded.json"
+    path.parent.mkdir(exist_ok=True)  # where no picture was embedded nobody made it
     put(path, lambda partial: partial.write_text(json.dumps({"stamp": stamp}), "utf-8"))
 
 
