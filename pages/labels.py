@@ -17,7 +17,9 @@ headline(dataset)
 renewing(dataset)
 classes = dataset.found.class_counts()
 if classes.empty and dataset.catalog.count():
-    st.info("No sample of this dataset has a label, so there is nothing to weigh here; **Outliers** needs none.")
+    st.info(
+        "No readable sample of this dataset has a label, so there is nothing to weigh here; **Outliers** needs none."
+    )
 else:
     counts(dataset, view, classes)
 whole_list(dataset, view, classes)

@@ -25,7 +25,8 @@ def run_file(path: Path, name: str, error_kind: type[RecipeError]) -> ModuleType
         # From the text each time: a cached .pyc beside it would miss an edit within the same second.
         exec(loader.source_to_code(loader.get_data(str(path)), str(path)), module.__dict__)
     except SyntaxError as error:
-        raise error_kind(f"{path}, line {error.lineno}: {error.msg}.") from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise error_kind(f"{path}{line}: {error.msg}.") from error
     except Exception as error:  # a user's code may raise anything
         raise error_kind(told(path, error, "")) from error
     return module

@@ -60,10 +60,11 @@ def _guess(classes: pd.DataFrame) -> None:
         if total:
             named = plain(classes[split].idxmax())
             of = f"in {plain(split)} " if split else ""
-            parts.append(f"{of}“{named}” is right for **{most / total:.1%}** of {total:,}")
+            parts.append(f"{of}“{named}” is right for **{most / total:.2%}** of {total:,}")
     smallest, largest = classes.sum(axis=1).min(), classes.sum(axis=1).max()
+    sizes = f"{smallest:,} to {largest:,}" if smallest < largest else f"{smallest:,}"
     st.markdown(
-        f"**{len(classes):,} classes**, of {smallest:,} to {largest:,} samples. Who always guesses the same: "
+        f"**{len(classes):,} classes**, of {sizes} samples. Who always guesses the same: "
         + "; ".join(parts)
         + f". Chance is {1 / len(classes):.2%}."
     )

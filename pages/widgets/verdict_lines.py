@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import streamlit as st
 
+from pages.widgets.decide import samples
 from pages.widgets.gallery import Group, gallery
 from pages.widgets.samples import tiles_by_key
 from pages.widgets.shell import plain
@@ -68,15 +69,15 @@ def _some(dataset: Dataset, line: Line) -> Iterable[str]:
 
 
 def _nothing(dataset: Dataset, verdict: Verdict) -> None:
-    samples = dataset.catalog.count()
-    if samples and not verdict.pending:
+    count = dataset.catalog.count()
+    if count and not verdict.pending:
         st.success(
-            f"Nothing suspicious was found in {samples:,} samples: every file can be read and is what its name says, "
+            f"Nothing suspicious was found in {samples(count)}: every file can be read and is what its name says, "
             "no picture is damaged, blank, of poor quality or there twice.",
             icon=":material/verified:",
         )
-    elif not samples and not (dataset.job and dataset.job.active):
+    elif not count and not (dataset.job and dataset.job.active):
         st.info("Nothing is scanned yet. Start the scan on the **Datasets** page.")
         st.page_link("pages/home.py", label="Datasets", icon=":material/home:")
-    elif samples:
-        st.info(f"Nothing suspicious was found so far, in {samples:,} samples.", icon=":material/search:")
+    elif count:
+        st.info(f"Nothing suspicious was found so far, in {samples(count)}.", icon=":material/search:")

@@ -90,7 +90,9 @@ def class_bars(counts: pd.DataFrame) -> go.Figure:
         for place, split in enumerate(counts.columns)
     ]
     figure = go.Figure(bars)
-    figure.update_layout(barmode="stack", showlegend=len(bars) > 1, legend={"orientation": "h", "y": 1.12})
+    figure.update_layout(
+        barmode="stack", showlegend=len(bars) > 1, legend={"orientation": "h", "y": 1, "yanchor": "bottom"}
+    )
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, automargin=True)
     return _laid_out(figure, 260)
 
