@@ -10,7 +10,12 @@ pets.query("label = 'cat' and sharpness < 10", order_by="brightness desc", limit
 print(audit(Pipeline(model_fn, train_loader, val_loader, num_classes=10)))      # what silently ruins a training
 """
 
+import os
 from importlib import import_module
+
+# For torch, which reads it when it is loaded: threads wait for each other only so many turns before they sleep. Left to
+# themselves they spin on, and beside any other busy process two threads are several times slower than one.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _HOMES = {
     "Dataset": "recipe_core.workspace",

@@ -37,8 +37,8 @@ def principal(vectors: Vectors, dims: int, seen_as: Callable[[np.ndarray], np.nd
         part = torch.from_numpy(block)
         squares += (part.T @ part).double()
     mean = total / max(1, count)
-    covariance = squares.numpy() / max(1, count) - np.outer(mean, mean)
-    _, axes = np.linalg.eigh(covariance)
+    covariance = squares / max(1, count) - torch.from_numpy(np.outer(mean, mean))
+    axes = torch.linalg.eigh(covariance).eigenvectors.numpy()
     axes = axes[:, ::-1][:, : min(dims, width)].astype(np.float32)
     axes *= np.where(np.abs(axes).max(0) == axes.max(0), 1, -1)  # a sign of our own: the solver's is by chance
     points = np.empty((count, axes.shape[1]), np.float32)
