@@ -17,6 +17,7 @@ import torch
 
 from recipe_core.data.embeddings import Embeddings
 from recipe_core.data.embeddings.segments import Vectors
+from recipe_core.data.embeddings.space import main_axes
 
 DIMS = 512  # principal components of the vectors
 LANDMARKS = 2000  # pictures whose likeness to a picture are the features that the regression sees (Nystroem)
@@ -74,8 +75,8 @@ def components(vectors: Vectors, rows: np.ndarray) -> np.ndarray:
     mean = total / len(rows)
     covariance = squares / len(rows) - torch.outer(mean, mean)
     spread = covariance.diagonal().clamp(min=1e-8).sqrt()
-    _, axes = torch.linalg.eigh(covariance / torch.outer(spread, spread))
-    axes = (axes[:, -DIMS:] / spread[:, None]).float()
+    axes = torch.from_numpy(main_axes((covariance / torch.outer(spread, spread)).numpy(), DIMS).copy())
+    axes = (axes / spread[:, None]).float()
     points = np.empty((len(rows), axes.shape[1]), np.float32)
     for start in range(0, len(rows), BLOCK):
         points[start : start + BLOCK] = (_roots(vectors[rows[start : start + BLOCK]]) - mean.float()) @ axes

@@ -7,7 +7,9 @@ distances, rows = nearest(points, 10)                 # each one's nearest other
 from collections.abc import Callable
 
 import numpy as np
+import scipy.linalg
 import torch
+from threadpoolctl import threadpool_limits
 
 from recipe_core.data.embeddings.segments import Vectors
 
@@ -37,14 +39,24 @@ def principal(vectors: Vectors, dims: int, seen_as: Callable[[np.ndarray], np.nd
         part = torch.from_numpy(block)
         squares += (part.T @ part).double()
     mean = total / max(1, count)
-    covariance = squares / max(1, count) - torch.from_numpy(np.outer(mean, mean))
-    axes = torch.linalg.eigh(covariance).eigenvectors.numpy()
-    axes = axes[:, ::-1][:, : min(dims, width)].astype(np.float32)
+    axes = main_axes(squares.numpy() / max(1, count) - np.outer(mean, mean), dims).astype(np.float32)
     axes *= np.where(np.abs(axes).max(0) == axes.max(0), 1, -1)  # a sign of our own: the solver's is by chance
     points = np.empty((count, axes.shape[1]), np.float32)
     for start, block in vectors.blocks():
         points[start : start + len(block)] = (seen_as(block) - mean.astype(np.float32)) @ axes
     return points
+
+
+def main_axes(covariance: np.ndarray, dims: int) -> np.ndarray:
+    """The directions (width, dims or less) in which most varies, that of most first.
+
+    Args:
+        covariance: float64 (width, width).
+    """
+    width = len(covariance)
+    with threadpool_limits(1):  # beside another busy process the solver's threads spend their time on waiting
+        _, axes = scipy.linalg.eigh(covariance, subset_by_index=(max(0, width - dims), width - 1))
+    return axes[:, ::-1]
 
 
 def sample_of(count: int, most: int = REFERENCE) -> np.ndarray:
