@@ -13,6 +13,7 @@ from torch.nn import functional
 # Grey levels squared per pixel that a map must gain for each unit (squared) by which it differs from the identity: on a
 # sky that is one slope, any shift fits as well as any gain.
 REST = 5.0
+TONE_STEPS = 5  # of a robust fit of the tone alone
 
 
 @dataclass(slots=True)
@@ -27,6 +28,19 @@ class Alignment:
 def unmoved(count: int) -> Alignment:
     """To start from: nothing is moved, and nothing known of the tone."""
     return Alignment(torch.eye(2, 3).repeat(count, 1, 1), torch.zeros(count), torch.zeros(count))
+
+
+def in_place(first: torch.Tensor, second: torch.Tensor) -> Alignment:
+    """Nothing is moved, and the tone is what most of the pixels say."""
+    parts = torch.stack([first - first.mean((1, 2), keepdim=True), torch.ones_like(first)], 1).flatten(2)
+    seen = second.flatten(1)
+    weights = torch.ones_like(seen)
+    for _ in range(TONE_STEPS):
+        weighted = parts * weights[:, None]
+        normal = weighted @ parts.transpose(1, 2) + 1e-3 * torch.eye(2)
+        tone = torch.linalg.solve(normal, (weighted @ seen[:, :, None])[:, :, 0])
+        weights = _trusted(seen - (tone[:, None] @ parts)[:, 0], torch.ones_like(seen))
+    return Alignment(unmoved(len(first)).maps, tone[:, 0].clamp_min(0.1), tone[:, 1])
 
 
 def align(
@@ -77,9 +91,7 @@ def _step(
     """One weighted least-squares fit: the new (gain, offset) and the change of the map."""
     weights = inside
     if tone[:, 0].any():
-        misfit = seen - tone[:, :1] * slopes[:, 6] - tone[:, 1:]
-        usual = (misfit.abs() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp_min(1)
-        weights = inside / (1 + (misfit / usual.clamp_min(1)).square())
+        weights = _trusted(seen - tone[:, :1] * slopes[:, 6] - tone[:, 1:], inside)
     weighted = slopes * weights[:, None]
     normal = weighted @ slopes.transpose(1, 2)
     right = (weighted @ seen[:, :, None])[:, :, 0]
@@ -90,6 +102,12 @@ def _step(
     gain = solved[:, 6].clamp_min(0.1)  # a negative would be an inverted picture
     shift = (solved[:, :6] / gain[:, None]).clamp(-0.25, 0.25)
     return torch.stack([gain, solved[:, 7]], 1), shift
+
+
+def _trusted(misfit: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """How much each pixel counts: the less the worse it fits."""
+    usual = (misfit.abs() * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp_min(1)
+    return inside / (1 + (misfit / usual.clamp_min(1)).square())
 
 
 def _compose(maps: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

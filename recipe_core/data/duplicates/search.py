@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from recipe_core.data.decode import Unreadable, decode
-from recipe_core.data.duplicates.align import unmoved
+from recipe_core.data.duplicates.align import in_place, unmoved
 from recipe_core.data.duplicates.candidates import hash_alikes
 from recipe_core.data.duplicates.compare import Compared, compare
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
@@ -146,11 +146,25 @@ def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple
         masks[number][part] = 1
     masks = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)
     where = masks[torch.from_numpy(candidates[:, 3]).long()]
-    glance = compare(_halved(first), _halved(second), unmoved(len(first)), 6, LARGE_NOISE, where)
+    small = _halved(first), _halved(second)
+    glance = compare(*small, unmoved(len(first)), 6, LARGE_NOISE, where)
     likely = (glance.misfit < WORST_MISFIT) & (glance.similarity > LEAST_GLANCE)
     if likely.any():
-        first, second, start = first[likely], second[likely], glance.take(likely).start(first[likely])
-        yield candidates[likely.numpy()], compare(first, second, start, 4, NOISE)
+        first, second = first[likely], second[likely]
+        compared = compare(first, second, glance.take(likely).start(first), 4, NOISE)
+        _left_in_place(first, second, [each[likely] for each in small], compared)
+        yield candidates[likely.numpy()], compared
+
+
+def _left_in_place(first: torch.Tensor, second: torch.Tensor, small: list[torch.Tensor], compared: Compared) -> None:
+    """Most copies lie where the original does, but a wide caption pulls at the map: such pairs are not moved at all."""
+    still = compare(*small, in_place(*small), 0, LARGE_NOISE)
+    again = torch.nonzero((still.misfit < WORST_MISFIT) & (still.similarity > LEAST_GLANCE)).flatten()
+    first, second = first[again], second[again]
+    still = compare(first, second, in_place(first, second), 0, NOISE)
+    moved = compared.take(again)
+    better = (still.similarity > moved.similarity) & (still.misfit < moved.misfit)
+    compared.put(again[better], still.take(better))
 
 
 def _looked_at_closely(
