@@ -105,7 +105,8 @@ def reach_in_steps(subject: Subject) -> Reach | None:
 
 
 def _reach(outputs: torch.Tensor) -> Reach:
-    outputs = outputs.flatten(0, 1) if outputs.ndim == 3 else outputs
+    outputs = outputs.movedim(1, -1) if outputs.ndim > 3 else outputs  # classes of each pixel
+    outputs = outputs.flatten(0, -2) if outputs.ndim > 2 else outputs
     finite = outputs[outputs.reshape(len(outputs), -1).isfinite().all(1)]
     if not len(finite):
         return Reach("free", -math.inf, math.inf, outputs)
@@ -135,6 +136,8 @@ class Objective:
 
     Attributes:
         labels: int64 (n,) or None for regression; of a text with a class for each place, (n * places,).
+        truth: bool, as `like`: which outputs are to be high, also of several labels a sample or a class for each pixel;
+            None for regression.
         like: outputs of the fresh model for these samples; rows of classes where there are labels.
     """
 
@@ -152,6 +155,21 @@ class Objective:
         self.labels = (
             labels if fits and labels is not None and 0 <= labels.min() <= labels.max() < max(2, columns) else None
         )
+        self.truth = self._truth()
+
+    def _truth(self) -> torch.Tensor | None:
+        if self.labels is not None:
+            wide = self.like.ndim == 2 and self.like.shape[1] > 1
+            return (
+                F.one_hot(self.labels, self.like.shape[1]).bool() if wide else self.labels.reshape(self.like.shape) > 0
+            )
+        targets = self.targets
+        if targets.shape == self.like.shape and bool(((targets == 0) | (targets == 1)).all()):
+            return targets == 1
+        of_places = self.like.ndim > 2 and targets.shape == (len(self.like), *self.like.shape[2:])
+        if of_places and not targets.is_floating_point() and 0 <= targets.min() <= targets.max() < self.like.shape[1]:
+            return F.one_hot(targets.long(), self.like.shape[1]).movedim(-1, 1).bool()
+        return None
 
     def loss(self, outputs: torch.Tensor) -> float:
         """Their loss; NaN if the loss function cannot take them."""
@@ -190,12 +208,9 @@ class Objective:
 
     def within(self, low: float, high: float) -> Iterable[torch.Tensor]:
         """Right answers of outputs that are bounded."""
-        assert self.labels is not None
-        wide = self.like.ndim == 2 and self.like.shape[1] > 1
-        truth = F.one_hot(self.labels, self.like.shape[1]).bool() if wide else self.labels.reshape(self.like.shape) > 0
-        assert self.labels is not None
+        assert self.truth is not None
         for rest in {low, 0.0, (low + high) / 2}:
-            yield torch.where(truth, high, rest)
+            yield torch.where(self.truth, high, rest)
 
 
 def objective(subject: Subject) -> Objective:
@@ -207,7 +222,7 @@ def objective(subject: Subject) -> Objective:
 def outputs_are_what_the_loss_wants(subject: Subject):
     """Among the outputs that the model can give, whatever its weights, are some whose loss is about zero."""
     asked, can = subject.once(objective), subject.once(reach)
-    if asked.labels is None:
+    if asked.truth is None:
         return _regression(asked, can)
     told = _judged(asked, can)
     if told.verdict == "pass" and can.kind == "free" and (given := reach_in_steps(subject)) and given.kind != "free":
@@ -217,7 +232,7 @@ def outputs_are_what_the_loss_wants(subject: Subject):
 
 
 def _judged(asked: Objective, can: Reach) -> Result:
-    assert asked.labels is not None
+    assert asked.truth is not None
     own, moved = asked.loss(asked.like), asked.loss(asked.like + 3)
     normalises = math.isclose(own, moved, rel_tol=1e-4, abs_tol=1e-5) and can.kind != "cut off"
     if can.kind in ("probabilities", "unit") and normalises:
@@ -226,12 +241,12 @@ def _judged(asked: Objective, can: Reach) -> Result:
             "a softmax once more: adding 3 to each output leaves it as it is.",
             kind=can.kind,
         )
-    if can.kind == "probabilities" and (best := asked.loss(asked.right(20.0))) < -0.1:
+    if can.kind == "probabilities" and asked.labels is not None and (best := asked.loss(asked.right(20.0))) < -0.1:
         return PROBABILITIES.failed(
             f"The loss of sure and right probabilities is {best:.3g}; that of their logarithm 0."
         )
     if can.kind == "free" and asked.like.ndim == 2 and asked.like.shape[1] > 1:
-        best = asked.loss(F.one_hot(asked.labels, asked.like.shape[1]) * 100.0)
+        best = asked.loss(asked.truth * 100.0)
         if best < -10:
             return PROBABILITIES.failed(
                 f"The loss has no floor: it takes raw scores as they are, and falls to {best:.3g}."

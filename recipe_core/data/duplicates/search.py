@@ -146,19 +146,24 @@ def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple
         masks[number][part] = 1
     masks = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)
     where = masks[torch.from_numpy(candidates[:, 3]).long()]
-    small = _halved(first), _halved(second)
-    glance = compare(*small, unmoved(len(first)), 6, LARGE_NOISE, where)
+    one, other = _halved(first), _halved(second)
+    glance = compare(one, other, unmoved(len(first)), 6, LARGE_NOISE, where)
     likely = (glance.misfit < WORST_MISFIT) & (glance.similarity > LEAST_GLANCE)
     if likely.any():
         first, second = first[likely], second[likely]
         compared = compare(first, second, glance.take(likely).start(first), 4, NOISE)
-        _left_in_place(first, second, [each[likely] for each in small], compared)
+        still = compare(one[likely], other[likely], in_place(one[likely], other[likely]), 0, LARGE_NOISE)
+        _left_in_place(first, second, still, compared)
         yield candidates[likely.numpy()], compared
 
 
-def _left_in_place(first: torch.Tensor, second: torch.Tensor, small: list[torch.Tensor], compared: Compared) -> None:
-    """Most copies lie where the original does, but a wide caption pulls at the map: such pairs are not moved at all."""
-    still = compare(*small, in_place(*small), 0, LARGE_NOISE)
+def _left_in_place(first: torch.Tensor, second: torch.Tensor, still: Compared, compared: Compared) -> None:
+    """Most copies lie where the original does, but a wide caption pulls at the map: such pairs are not moved at all.
+
+    Args:
+        still: how the pairs look at 16 px as they lie.
+        compared: how they look at 32 px once they are moved; changed in place.
+    """
     again = torch.nonzero((still.misfit < WORST_MISFIT) & (still.similarity > LEAST_GLANCE)).flatten()
     first, second = first[again], second[again]
     still = compare(first, second, in_place(first, second), 0, NOISE)

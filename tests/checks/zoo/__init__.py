@@ -12,6 +12,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     other_forms,
     second_look,
     second_look_training,
+    several_answers,
     unusual_data,
     unusual_models,
     unusual_training,
