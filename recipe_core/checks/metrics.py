@@ -22,6 +22,7 @@ PLAIN = {
 }
 # What is a mean, a share or a ratio by its name: counts and seconds are not.
 MEANS = re.compile(r"acc|f1|prec|recall|auc|mae|mse|r2|err|mcc|kappa|iou|dice|top")
+SURE, UNSURE = 20.0, 2.0  # logits by which an answer stands out, the latter from all other classes together
 HARMLESS = 0.002  # share of all weight that a batch has too much or too little
 
 RAGGED = Cause(
@@ -112,12 +113,17 @@ KINDS: dict[str, Answers] = {"all right": _all, "all wrong": _none, "some right"
 
 
 def _right(subject: Subject, which: Answers) -> Answers:
-    """Answers that are right for some of the samples and say the next class for the others."""
+    """Answers that are right for some of the samples and say the next class for the others.
+
+    How sure they are is no matter, unless outputs are compared over the batch instead of over the classes.
+    """
+    classes = subject.pipeline.num_classes
 
     def answer(sample: Sample) -> torch.Tensor:
         labels = _labels(subject, sample)
-        said = torch.where(which(sample), labels, (labels + 1) % subject.pipeline.num_classes)
-        return answers(said, subject.once(own_outputs))
+        said = torch.where(which(sample), labels, (labels + 1) % classes)
+        is_sure = (torch.arange(len(said)) % 2 == 1) & (said > 0)
+        return answers(said, subject.once(own_outputs), torch.where(is_sure, SURE, UNSURE + math.log(max(2, classes))))
 
     return answer
 

@@ -30,6 +30,7 @@ BUGS = [
     "scores_cut_at_one_half",
     "an_optimizer_that_maximises",
     "the_best_sample_of_each_class",
+    "four_labels_of_a_sigmoid_before_bce_with_logits",
 ]
 CORRECT = ["hinge_loss", "a_linear_model_that_begins_at_zero"]
 

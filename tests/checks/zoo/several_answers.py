@@ -1,4 +1,5 @@
-"""Several labels an image, or a class for each pixel: what a third adversary tripped the audit up with, and its like.
+"""What a third adversary tripped the audit up with: several labels an image, a class for each pixel, a softmax over the
+batch in evaluation.
 
 All were developed against; their names lie in the first half.
 """
@@ -9,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam
+from tests.checks.zoo.base import adam, healthy
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.nets import cnn
 from tests.checks.zoo.second_look import gathered
-from tests.checks.zoo.sets import loader
+from tests.checks.zoo.sets import digits, loader
 
 SIDE, CORNER = 16, 8
 
@@ -109,3 +110,17 @@ def softmax_of_pixels_before_cross_entropy(broken):
         F.cross_entropy,
         {"loss": F.cross_entropy, "accuracy": lambda z, y: (z.argmax(1) == y).float().mean()},
     )
+
+
+@bug("evaluation", "metric-wrong", "metric-shuffled-labels")
+def a_softmax_over_the_batch_in_evaluate(broken):
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        right, count = 0, 0
+        for x, y in batches:
+            right += int((model(x).softmax(0 if broken else 1).argmax(1) == y).sum())
+            count += len(y)
+        return {"accuracy": right / count}
+
+    return healthy(digits(), "mlp", evaluate=evaluate)
