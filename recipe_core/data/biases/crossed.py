@@ -9,6 +9,7 @@ from recipe_core.data.biases.variables import written
 from recipe_core.data.findings.spreads import value_sql
 from recipe_core.data.locked_rows import quoted
 from recipe_core.data.selection import is_axis, is_time
+from recipe_core.data.sources.layout import SPLITS
 
 BINS, VALUES = 24, 24
 STEP = 51  # of a channel, in which colours are told apart: 5 shades of each
@@ -21,8 +22,16 @@ def _colour(*channels: str) -> str:
     return f"printf('#%02x%02x%02x', {', '.join(SHADE.format(channel) for channel in channels)})"
 
 
+def _folder() -> str:
+    """The folders around a file that say neither its label nor its split, in SQL."""
+    splits = ", ".join(f"'{name}'" for name in SPLITS)
+    is_other = f"part IS DISTINCT FROM label AND lower(trim(part)) NOT IN ({splits})"
+    return f"array_to_string(list_filter(string_split(key, '/')[:-2], lambda part: {is_other}), '/')"
+
+
 MADE = {  # facts that no column holds: what stands for them, as SQL, and whether it is a number
     "file_number": (r"try_cast(regexp_extract(parse_filename(key, true), '(\d{1,15})\D*$', 1) AS DOUBLE)", True),
+    "folder": (_folder(), False),
     "hour": ("hour(captured_at)::DOUBLE", True),
     "size": ("width || ' x ' || height", False),
     "colour": (_colour("red", "green", "blue"), False),

@@ -9,7 +9,7 @@ from recipe_core.data.sources.base import Entry, Files
 IMAGE_SUFFIXES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 DEPTH = 6  # levels of folders that decide the layout; only these are held in memory
 
-_SPLITS = {
+SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing", "holdout"), "test"),
@@ -36,7 +36,7 @@ def is_ignored(name: str) -> bool:
 
 def split_name(name: str) -> str | None:
     """The split that a name stands for ("Validation" -> "val"), None where it is no split's name."""
-    return _SPLITS.get(name.strip().lower())
+    return SPLITS.get(name.strip().lower())
 
 
 def parts_of(folder: str) -> Folder:

@@ -44,7 +44,18 @@ def ask(fact: str, by: str = "label", groups: tuple[str, ...] = ("cat", SCRIPT))
 
 @pytest.mark.parametrize(
     "fact",
-    ["brightness", "colour", "border_colour", "size", "hour", "file_number", "captured_at", "clinic", "constant"],
+    [
+        "brightness",
+        "colour",
+        "border_colour",
+        "size",
+        "hour",
+        "file_number",
+        "folder",
+        "captured_at",
+        "clinic",
+        "constant",
+    ],
 )
 @pytest.mark.parametrize("by", ["label", "split"])
 def test_every_sample_that_can_be_read_stands_in_one_bin(fact, by):
@@ -53,6 +64,15 @@ def test_every_sample_that_can_be_read_stands_in_one_bin(fact, by):
     assert table["samples"].sum() == COUNT - 1
     assert table.groupby("group")["share"].sum().to_numpy() == pytest.approx(1)
     assert set(table["group"]) == set(groups)
+
+
+def test_folders_are_told_but_for_labels_and_splits():
+    with duckdb.connect() as tables:
+        rows = [("x/Train/cat/a.png", "cat"), ("train/y/z/dog/b.png", "dog"), ("c.png", "dog"), ("x/d.png", None)]
+        tables.register("given", pd.DataFrame(rows, columns=["key", "label"]).assign(readable=True, split="all"))
+        tables.execute("CREATE TABLE samples AS SELECT * FROM given")
+        table = crossed(tables, "folder", "split", ["all"])
+    assert dict(zip(table["value"], table["samples"], strict=True)) == {"x": 2, "y/z": 1, "": 1}
 
 
 def test_a_number_that_tells_the_label_apart_fills_other_bins_and_missing_ones_their_own():
