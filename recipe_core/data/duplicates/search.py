@@ -165,6 +165,8 @@ def _left_in_place(first: torch.Tensor, second: torch.Tensor, still: Compared, c
         compared: how they look at 32 px once they are moved; changed in place.
     """
     again = torch.nonzero((still.misfit < WORST_MISFIT) & (still.similarity > LEAST_GLANCE)).flatten()
+    if not len(again):
+        return
     first, second = first[again], second[again]
     still = compare(first, second, in_place(first, second), 0, NOISE)
     moved = compared.take(again)

@@ -186,3 +186,9 @@ def test_reading_in_an_executor_changes_nothing_and_progress_only_grows():
 def test_none_and_a_single_picture_have_no_pairs(count):
     rows, read = rows_of([encoded(image) for image in photographs()[:1]])
     assert len(near_duplicates(rows.slice(0, count), read)) == 0
+
+
+def test_a_copy_of_which_nothing_lies_in_its_place_is_found_alone():
+    image = photographs()[4]
+    found = search([encoded(image), encoded(share(image, 0.15, 0.15, 1.0, 1.0))])
+    assert [(pair["a"], pair["b"], pair["subkind"]) for pair in found] == [(0, 1, "cropped")]
