@@ -135,6 +135,9 @@ class _Recorder:
             self.begun = self.begun or time.process_time()
             self.seconds = time.process_time() - self.begun
 
+    def flush(self) -> None:
+        self.writer.flush()
+
     def check(self) -> None:
         pass
 

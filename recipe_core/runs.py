@@ -182,6 +182,9 @@ class _Recorder:
             told = {"samples_per_second": values["samples_per_second"], "seconds_left": left}
             self.context.report(phase="training", step=step + 1, total_steps=self.total_steps, **told)
 
+    def flush(self) -> None:
+        self.writer.flush()
+
     def check(self) -> None:
         self.context.check()
 

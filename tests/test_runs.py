@@ -216,6 +216,9 @@ def test_the_expectation_is_frozen_in_a_file_before_the_run_starts(queued, ws, p
 def test_a_killed_run_is_lost_keeps_its_metrics_and_resumes_on_the_same_curve(slow, undisturbed, tmp_path):
     run = slow()
     begun(run)
+    checkpoint = run.folder / "checkpoints" / "last.pt"
+    saved = checkpoint.stat().st_mtime_ns
+    until(lambda: checkpoint.stat().st_mtime_ns > saved)  # what was measured last is not written yet, unless for it
     os.kill(run.job.pid, signal.SIGKILL)
     assert ended(run).state == "lost"
     kept = curve(run)

@@ -27,6 +27,9 @@ class Recorder(Protocol):
     def record(self, step: int, values: dict[str, float]) -> None:
         """Keep the values of one step; of a step more than one call may come, with different names."""
 
+    def flush(self) -> None:
+        """Write what was recorded where the end of this process does not reach it; may raise Replaced."""
+
     def check(self) -> None:
         """Raise Stopped if the run is to stop."""
 
@@ -70,7 +73,7 @@ def fit(
         try:
             recorder.check()
             if checkpoint.due(step) or step == total:
-                checkpoint.save(step)
+                _save(checkpoint, step, recorder)
             if step % eval_every == 0 or step == total:
                 measured = pipeline.evaluate(model, checked(pipeline.val_loader, recorder.check))
                 values = {f"val_{name}": value for name, value in measured.items()}
@@ -81,7 +84,7 @@ def fit(
         except Replaced:
             raise
         except Stopped:
-            checkpoint.save(step)
+            _save(checkpoint, step, recorder)
             raise
         if step == total:
             gauge.close()
@@ -106,6 +109,11 @@ def fit(
         step += 1
         if scheduler and (pipeline.scheduler_interval == "step" or step % per_epoch == 0):
             scheduler.step()
+
+
+def _save(checkpoint: Checkpoint, step: int, recorder: Recorder) -> None:
+    recorder.flush()  # first, for after a resume only what follows the checkpoint comes again
+    checkpoint.save(step)
 
 
 def endless(loader: Iterable) -> Iterator:

@@ -119,6 +119,10 @@ class _Shared:
             pace = {name: values[name] * self.ranks for name in ("samples_per_second",) if name in values}
             self.recorder.record(step, values | pace)
 
+    def flush(self) -> None:
+        if self.recorder:
+            self.recorder.flush()
+
     def check(self) -> None:
         end: Stopped | None = None
         try:

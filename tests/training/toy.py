@@ -46,6 +46,9 @@ class Memory:
         self.points.setdefault(step, {}).update(values)
         self.updates += "train_loss" in values
 
+    def flush(self):
+        pass
+
     def check(self):
         if self.updates == self.stop_at:
             raise Stopped("asked to stop")
