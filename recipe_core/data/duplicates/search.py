@@ -20,6 +20,7 @@ from PIL import Image
 from recipe_core.data.decode import Unreadable, decode
 from recipe_core.data.duplicates.align import in_place, unmoved
 from recipe_core.data.duplicates.candidates import hash_alikes
+from recipe_core.data.duplicates.coincide import as_it_lies, coincidence, coincides
 from recipe_core.data.duplicates.compare import Compared, compare
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
 from recipe_core.data.duplicates.stand_out import stand_out
@@ -31,6 +32,7 @@ LARGE_SIDE = 64  # px of the last look
 LARGE = 64  # px that the shorter side of both needs for it
 WORST_MISFIT, LEAST_GLANCE = 0.4, 0.4  # of a pair that is looked at again
 NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details, at 32 and at 64 px
+COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 32 px
 CHUNK = 1024  # pairs compared at once
 READ_AT_ONCE = 512  # pictures
 WHOLE = list(PARTS).index("whole")
@@ -101,23 +103,74 @@ def near_duplicates(
 
     pictures = torch.from_numpy(squares)
     kept: list[tuple[np.ndarray, Compared]] = []
+    lie: list[np.ndarray] = [np.empty((2, 0), np.float32)]
     for start in range(0, len(candidates), CHUNK):
         check()
-        kept.extend(_looked_at(pictures, candidates[start : start + CHUNK]))
+        chunk = candidates[start : start + CHUNK]
+        first, second = _pair(pictures, chunk)
+        kept.extend(_looked_at(first, second, chunk))
+        lie.append(torch.stack(coincidence(first[:, None], second[:, None], NOISE)).numpy())
         report(0.3 + 0.5 * start / len(candidates))
-    pairs = np.concatenate([pairs for pairs, _ in kept]) if kept else candidates[:0]
-    compared = _joined([compared for _, compared in kept]) if kept else None
-    if compared is None:
-        return _with_earlier(rows, RESULT.empty_table(), earlier, old)
-    compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
+    table = _alike_in_details(rows, kept, read_picture, executor, check)
+    same = _the_same_in_place(rows, pictures, candidates, np.concatenate(lie, axis=1), table, read_picture)
+    report(1.0)
+    return _with_earlier(rows, pa.concat_tables([table, same]), earlier, old)
+
+
+def _alike_in_details(
+    rows: pa.Table,
+    kept: list[tuple[np.ndarray, Compared]],
+    read_picture: Reader,
+    executor: Executor | None,
+    check: Callable[[], None],
+) -> pa.Table:
+    """The copies among the pairs that were looked at: laid over each other, their details agree."""
+    if not kept:
+        return RESULT.empty_table()
+    pairs = np.concatenate([pairs for pairs, _ in kept])
+    compared = _looked_at_closely(rows, pairs, _joined([each for _, each in kept]), read_picture, executor, check)
     eligible, unclear = accepted(rows, pairs, compared)
     best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
     similarity = compared.similarity.numpy()[best]
     good = stand_out(pairs[best, :2], similarity, (eligible | unclear)[best], len(rows)) & eligible[best]
     good = best[good]
-    table = described(rows, pairs[good], compared.take(torch.from_numpy(good)))
-    report(1.0)
-    return _with_earlier(rows, table, earlier, old)
+    return described(rows, pairs[good], compared.take(torch.from_numpy(good)))
+
+
+def _the_same_in_place(
+    rows: pa.Table, pictures: torch.Tensor, candidates: np.ndarray, lie: np.ndarray, known: pa.Table, read: Reader
+) -> pa.Table:
+    """The copies, beside the known ones, that are the same as they lie, in grey and in colour.
+
+    Args:
+        lie: what `coincidence` says of the candidates, (2, candidates).
+    """
+    told, same = lie
+    best = _best_of_each_two(candidates, same, coincides(told, same))
+    ends = np.sort(candidates[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
+    best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
+    eligible = coincides(told[best], same[best])
+    good = best[stand_out(candidates[best, :2], same[best], eligible, len(rows), np.zeros(len(best), bool))]
+    good = good[_same_in_colour(candidates[good], read)]
+    if not len(good):
+        return RESULT.empty_table()
+    first, second = _pair(pictures, candidates[good])
+    found = as_it_lies(first, second, torch.from_numpy(told[good]), torch.from_numpy(same[good]))
+    return described(rows, candidates[good], found)
+
+
+def _same_in_colour(pairs: np.ndarray, read: Reader) -> np.ndarray:
+    """Which pairs lie over each other in colour too, bool."""
+    good = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), READ_AT_ONCE):
+        chosen = pairs[start : start + READ_AT_ONCE]
+        needed = np.unique(chosen[:, :2])
+        pictures = torch.from_numpy(squares_of(read, needed.tolist(), SIDE, "RGB")).movedim(3, 1)
+        here = chosen.copy()
+        here[:, :2] = np.searchsorted(needed, chosen[:, :2])
+        told, same = coincidence(*_pair(pictures, here), COLOUR_NOISE)
+        good[start : start + READ_AT_ONCE] = coincides(told.numpy(), same.numpy())
+    return good
 
 
 def _usable(rows: pa.Table) -> np.ndarray:
@@ -138,9 +191,10 @@ def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: 
     return pairs
 
 
-def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple[np.ndarray, Compared]]:
+def _looked_at(
+    first: torch.Tensor, second: torch.Tensor, candidates: np.ndarray
+) -> Iterator[tuple[np.ndarray, Compared]]:
     """Those of the candidates that may be copies, as they look at 32 px."""
-    first, second = _pair(pictures, candidates)
     masks = torch.zeros(len(PARTS), 8, 8)
     for number, part in enumerate(PARTS.values()):
         masks[number][part] = 1
@@ -233,19 +287,19 @@ def _read(
     """Row numbers and their grey squares, some hundred at a time."""
     parts = [numbers[start : start + READ_AT_ONCE] for start in range(0, len(numbers), READ_AT_ONCE)]
     if executor is None or len(parts) == 1:
-        yield from ((part, grey_squares(read_picture, part.tolist(), side)) for part in parts)
+        yield from ((part, squares_of(read_picture, part.tolist(), side)) for part in parts)
         return
-    jobs = [executor.submit(partial(grey_squares, read_picture), part.tolist(), side) for part in parts]
+    jobs = [executor.submit(partial(squares_of, read_picture), part.tolist(), side) for part in parts]
     yield from ((part, job.result()) for part, job in zip(parts, jobs, strict=True))
 
 
-def grey_squares(read_picture: Reader, numbers: Sequence[int], side: int) -> np.ndarray:
-    """uint8 (n, side, side): grey pictures stretched to squares; 0 where a picture cannot be read."""
-    squares = np.zeros((len(numbers), side, side), np.uint8)
+def squares_of(read_picture: Reader, numbers: Sequence[int], side: int, mode: str = "L") -> np.ndarray:
+    """uint8 (n, side, side), or (n, side, side, 3) of "RGB": pictures as squares; 0 where one cannot be read."""
+    squares = np.zeros((len(numbers), side, side, 3)[: 3 if mode == "L" else 4], np.uint8)
     for place, number in enumerate(numbers):
         if (pixels := read_picture(number)) is not None:
-            grey = Image.fromarray(pixels).convert("L")
-            squares[place] = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))
+            picture = Image.fromarray(pixels).convert(mode)
+            squares[place] = np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS))
     return squares
 
 

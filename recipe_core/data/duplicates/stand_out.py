@@ -16,7 +16,9 @@ WEIGHT = 5  # pairs that the look-alikes of the whole dataset count for beside t
 USUAL = np.array([1, 0.4, 0.4**2 + 0.2**2]) * WEIGHT  # and that photographs at large count for beside the dataset
 
 
-def stand_out(pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray, count: int) -> np.ndarray:
+def stand_out(
+    pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray, count: int, at_first: np.ndarray | None = None
+) -> np.ndarray:
     """Which of the eligible pairs are more alike than look-alikes, bool.
 
     Args:
@@ -24,9 +26,10 @@ def stand_out(pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray, c
         similarity: float (n,), 0 to 1.
         eligible: bool (n,), those that may be copies.
         count: of pictures.
+        at_first: bool (n,), those that are no look-alikes to begin with; the eligible if not given.
     """
     alike = -np.log1p(-similarity.astype(float).clip(0, 0.9999))
-    standing = eligible
+    standing = eligible if at_first is None else at_first
     for _ in range(ROUNDS):
         mean, deviation = _null(pairs, alike, ~standing, count)
         surprise = ((alike[:, None] - mean[pairs]) / deviation[pairs]).min(1)
