@@ -1,8 +1,10 @@
-"""Whether two pictures show the same greys in the same places, but for what was laid over a part of one.
+"""Whether two pictures show the same in the same places, but for one's brightness and what was laid over a part of it.
 
 A smooth picture (fog, a sky, a drawing's slopes of colour) has hardly a detail that could agree, and a caption on it is
-all the detail there is. But no other picture has the same slopes, as bright, in the same places.
+all the detail there is. But no other picture has the same slopes, in the same colours, in the same places.
 """
+
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,36 +14,67 @@ from recipe_core.data.duplicates.compare import Compared
 
 SLOPE = 1.0  # levels a px, at 32 px: where both are flatter, they agree by chance
 LEAST_TOLD = 0.1  # share of the picture that is no flatter
-LEAST_SAME = 0.57  # of that; of two photographs chosen for their likeness it is under 0.42, with writing all over 0.59
+LEAST_SAME = 0.57  # of that; of two photographs chosen for their likeness it is under 0.54, with writing all over 0.59
+BLACK, WHITE = 8, 250  # levels beyond which a pixel tells nothing of how much brighter the other picture is
+MOST_BRIGHTER = 2.5
 
 
-def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much of each pair is the same, as it lies and as bright as it is.
+@dataclass(slots=True)
+class Coincidence:
+    """What was measured of each pair as it lies, float (pairs,) each."""
+
+    told: torch.Tensor  # share of the picture that has a slope, in one of the two or both
+    same: torch.Tensor  # share of that which is the same in every channel, once both are as bright
+    brighter: torch.Tensor  # how many times as bright the second is
+
+    def take(self, chosen: np.ndarray) -> "Coincidence":
+        return Coincidence(*(getattr(self, field.name)[torch.from_numpy(chosen)] for field in fields(self)))
+
+    def suffices(self) -> np.ndarray:
+        """Which pairs may be copies, bool."""
+        return ((self.told > LEAST_TOLD) & (self.same > LEAST_SAME)).numpy()
+
+
+def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brightened: bool) -> Coincidence:
+    """How much of each pair is the same.
 
     Args:
         first, second: float (pairs, channels, side, side).
         noise: levels by which copies differ.
-
-    Returns:
-        float (pairs,) twice: the share of each picture that has a slope, in one of the two or both; and the share of
-        that which is the same in every channel.
+        brightened: whether one may be brighter than the other.
     """
+    brighter = _brighter(first, second) if brightened else torch.ones(len(first))
+    times = brighter[:, None, None]
+    first = (first * times[:, None]).clamp_max(255)
     told = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE).float()
-    same = ((first - second).abs().amax(1) < noise).float()
-    return told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1)
+    same = ((first - second).abs().amax(1) < noise * times.clamp_min(1)).float()
+    return Coincidence(told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1), brighter)
 
 
-def coincides(told: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Which pairs may be copies, by what `coincidence` says of them, bool."""
-    return (told > LEAST_TOLD) & (same > LEAST_SAME)
-
-
-def as_it_lies(first: torch.Tensor, second: torch.Tensor, told: torch.Tensor, same: torch.Tensor) -> Compared:
-    """What `compare` would say of grey pairs (pairs, side, side) that are the same where they are not written on."""
+def as_it_lies(first: torch.Tensor, second: torch.Tensor, found: Coincidence) -> Compared:
+    """What `compare` would say of grey pairs, float (pairs, side, side), that are the same but where one is covered."""
     one = torch.ones(len(first))
-    spread = first.flatten(1).std(1).clamp_min(1)
-    misfit = (first - second).abs().flatten(1).median(1).values / spread
-    return Compared(unmoved(len(first)).maps, one, 0 * one, misfit, told, same, same, same, one, one)
+    misfit = (first * found.brighter[:, None, None] - second).abs().flatten(1).median(1).values
+    return Compared(
+        maps=unmoved(len(first)).maps,
+        gain=found.brighter,
+        lighter=first.mean((1, 2)) * (found.brighter - 1),
+        misfit=misfit / second.flatten(1).std(1).clamp_min(1),
+        informed=found.told,
+        agreement=found.same,
+        heart=found.same,
+        similarity=found.same,
+        overlap=one,
+        covered=one,
+    )
+
+
+def _brighter(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """How many times as bright the second is in most of the places that tell."""
+    tells = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE)[:, None]
+    tells = tells & (torch.minimum(first, second) > BLACK) & (torch.maximum(first, second) < WHITE)
+    times = torch.where(tells, second / first.clamp_min(1), torch.nan).flatten(1).nanmedian(1).values
+    return times.nan_to_num(1).clamp(1 / MOST_BRIGHTER, MOST_BRIGHTER)
 
 
 def _steepness(pictures: torch.Tensor) -> torch.Tensor:

@@ -8,9 +8,10 @@ Copies are those that agree place by place and are more alike than the look-alik
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from PIL import Image
 from recipe_core.data.decode import Unreadable, decode
 from recipe_core.data.duplicates.align import in_place, unmoved
 from recipe_core.data.duplicates.candidates import hash_alikes
-from recipe_core.data.duplicates.coincide import as_it_lies, coincidence, coincides
+from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence
 from recipe_core.data.duplicates.compare import Compared, compare
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
 from recipe_core.data.duplicates.stand_out import stand_out
@@ -38,6 +39,7 @@ READ_AT_ONCE = 512  # pictures
 WHOLE = list(PARTS).index("whole")
 
 Reader = Callable[[int], np.ndarray | None]
+Measured = TypeVar("Measured", Compared, Coincidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +105,16 @@ def near_duplicates(
 
     pictures = torch.from_numpy(squares)
     kept: list[tuple[np.ndarray, Compared]] = []
-    lie: list[np.ndarray] = [np.empty((2, 0), np.float32)]
     for start in range(0, len(candidates), CHUNK):
         check()
-        chunk = candidates[start : start + CHUNK]
-        first, second = _pair(pictures, chunk)
-        kept.extend(_looked_at(first, second, chunk))
-        lie.append(torch.stack(coincidence(first[:, None], second[:, None], NOISE)).numpy())
+        kept.extend(_looked_at(pictures, candidates[start : start + CHUNK]))
         report(0.3 + 0.5 * start / len(candidates))
     table = _alike_in_details(rows, kept, read_picture, executor, check)
-    same = _the_same_in_place(rows, pictures, candidates, np.concatenate(lie, axis=1), table, read_picture)
+    for brightened in (False, True):
+        more = _the_same_in_place(rows, pictures, candidates, brightened, table, read_picture, check)
+        table = pa.concat_tables([table, more])
     report(1.0)
-    return _with_earlier(rows, pa.concat_tables([table, same]), earlier, old)
+    return _with_earlier(rows, table, earlier, old)
 
 
 def _alike_in_details(
@@ -138,38 +138,44 @@ def _alike_in_details(
 
 
 def _the_same_in_place(
-    rows: pa.Table, pictures: torch.Tensor, candidates: np.ndarray, lie: np.ndarray, known: pa.Table, read: Reader
+    rows: pa.Table,
+    pictures: torch.Tensor,
+    candidates: np.ndarray,
+    brightened: bool,
+    known: pa.Table,
+    read_picture: Reader,
+    check: Callable[[], None],
 ) -> pa.Table:
-    """The copies, beside the known ones, that are the same as they lie, in grey and in colour.
-
-    Args:
-        lie: what `coincidence` says of the candidates, (2, candidates).
-    """
-    told, same = lie
-    best = _best_of_each_two(candidates, same, coincides(told, same))
+    """The copies, beside the known ones, that are the same as they lie, in grey and in colour."""
+    if not len(candidates):
+        return RESULT.empty_table()
+    looks = []
+    for start in range(0, len(candidates), CHUNK):
+        check()
+        first, second = _pair(pictures, candidates[start : start + CHUNK])
+        looks.append(coincidence(first[:, None], second[:, None], NOISE, brightened))
+    found = _joined(looks)
+    best = _best_of_each_two(candidates, found.same.numpy(), found.suffices())
     ends = np.sort(candidates[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
     best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
-    eligible = coincides(told[best], same[best])
-    good = best[stand_out(candidates[best, :2], same[best], eligible, len(rows), np.zeros(len(best), bool))]
-    good = good[_same_in_colour(candidates[good], read)]
-    if not len(good):
+    pairs, found = candidates[best], found.take(best)
+    good = stand_out(pairs[:, :2], found.same.numpy(), found.suffices(), len(rows), np.zeros(len(pairs), bool))
+    good[good] = _same_in_colour(pairs[good], brightened, read_picture)
+    if not good.any():
         return RESULT.empty_table()
-    first, second = _pair(pictures, candidates[good])
-    found = as_it_lies(first, second, torch.from_numpy(told[good]), torch.from_numpy(same[good]))
-    return described(rows, candidates[good], found)
+    return described(rows, pairs[good], as_it_lies(*_pair(pictures, pairs[good]), found.take(good)))
 
 
-def _same_in_colour(pairs: np.ndarray, read: Reader) -> np.ndarray:
+def _same_in_colour(pairs: np.ndarray, brightened: bool, read_picture: Reader) -> np.ndarray:
     """Which pairs lie over each other in colour too, bool."""
     good = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), READ_AT_ONCE):
-        chosen = pairs[start : start + READ_AT_ONCE]
-        needed = np.unique(chosen[:, :2])
-        pictures = torch.from_numpy(squares_of(read, needed.tolist(), SIDE, "RGB")).movedim(3, 1)
-        here = chosen.copy()
-        here[:, :2] = np.searchsorted(needed, chosen[:, :2])
-        told, same = coincidence(*_pair(pictures, here), COLOUR_NOISE)
-        good[start : start + READ_AT_ONCE] = coincides(told.numpy(), same.numpy())
+        here = pairs[start : start + READ_AT_ONCE].copy()
+        needed, places = np.unique(here[:, :2], return_inverse=True)
+        here[:, :2] = places.reshape(-1, 2)
+        pictures = torch.from_numpy(squares_of(read_picture, needed.tolist(), SIDE, "RGB")).movedim(3, 1)
+        found = coincidence(*_pair(pictures, here), COLOUR_NOISE, brightened)
+        good[start : start + READ_AT_ONCE] = found.suffices()
     return good
 
 
@@ -191,10 +197,9 @@ def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: 
     return pairs
 
 
-def _looked_at(
-    first: torch.Tensor, second: torch.Tensor, candidates: np.ndarray
-) -> Iterator[tuple[np.ndarray, Compared]]:
+def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple[np.ndarray, Compared]]:
     """Those of the candidates that may be copies, as they look at 32 px."""
+    first, second = _pair(pictures, candidates)
     masks = torch.zeros(len(PARTS), 8, 8)
     for number, part in enumerate(PARTS.values()):
         masks[number][part] = 1
@@ -274,8 +279,9 @@ def _halved(pictures: torch.Tensor) -> torch.Tensor:
     return pictures.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4))
 
 
-def _joined(parts: list[Compared]) -> Compared:
-    return Compared(*(torch.cat([getattr(part, name) for part in parts]) for name in Compared.__slots__))
+def _joined(parts: list[Measured]) -> Measured:
+    kind = type(parts[0])
+    return kind(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(kind)))
 
 
 # Reading

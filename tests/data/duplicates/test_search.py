@@ -126,6 +126,17 @@ def test_a_caption_on_a_clear_sky_does_not_hide_that_it_is_the_same_sky():
     assert [pair["subkind"] for pair in found] == 6 * ["caption", "mirrored"]
 
 
+@pytest.mark.parametrize("factor", [0.6, 1.35])
+def test_a_fog_that_is_brighter_or_darker_is_the_same_fog(factor):
+    fogs = [image.filter(ImageFilter.GaussianBlur(14)) for image in photographs()]
+    copies = [ImageEnhance.Brightness(fog).enhance(factor) for fog in fogs[:12]]
+    found = search([*map(encoded, fogs), *map(encoded, copies)])
+    pairs = {(pair["a"], pair["b"]) for pair in found}
+    assert len(pairs) >= 11, "one is white for the most part"
+    assert pairs <= {(number, len(fogs) + number) for number in range(12)}
+    assert {pair["subkind"] for pair in found} == {"brightness"}
+
+
 @pytest.mark.parametrize("jitter", [0, 3])
 def test_things_before_one_backdrop_are_no_copies_of_each_other(jitter):
     """As of a rendered dataset, or of a conveyor: three quarters of each picture are the same in all."""
