@@ -212,6 +212,10 @@ def _fades(per_slice: torch.Tensor) -> bool:
     return len(used) == 0 or float(used.min()) < FADED * float(used.max())
 
 
+def _most(difference: torch.Tensor) -> float:
+    return float(difference.abs().max())
+
+
 def _longest(lost: torch.Tensor) -> int:
     """The longest run of true values."""
     best = run = 0
@@ -234,10 +238,12 @@ def the_future_is_not_seen(subject: Subject):
         return skipped("The targets are not the inputs one place on.")
     model = subject.once(settled)
     plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
-    if plain.shape[:2] != x.shape[:2]:
+    axes = [axis for axis in range(1, plain.ndim) if plain.shape[axis] == x.shape[1]]  # the places stand along one
+    if not axes:
         return skipped("The outputs are not one row per place.")
-    changed = torch.cat([x[:, :middle], another(x)[:, middle:]], 1)
-    change = float((outputs_of(subject, model, changed)[:, :middle] - plain[:, :middle]).abs().max()) / spread(plain)
+    changed = outputs_of(subject, model, torch.cat([x[:, :middle], another(x)[:, middle:]], 1))
+    change = min(_most(changed.narrow(axis, 0, middle) - plain.narrow(axis, 0, middle)) for axis in axes)
+    change /= spread(plain)
     if change > ROUNDING * 10:
         return FUTURE.failed(
             f"Other inputs from place {middle} on change the outputs before it by {change:.2g} of their spread.",

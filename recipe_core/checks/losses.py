@@ -86,7 +86,28 @@ def _can_be_said(subject: Subject) -> bool:
     like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
     if labels_of(y, classes) is not None:
         return can_say(like, classes) and names_classes(subject)
-    return like[0].numel() == y[0].numel() or (bool(classes) and like.ndim == 3)
+    if subject.once(_axis_of_classes) is not None:
+        return True
+    return like[0].numel() == y[0].numel() and (not classes or float(y.max()) <= 1 or is_error(subject))
+
+
+def _axis_of_classes(subject: Subject) -> int | None:
+    """Along which axis outputs have one number per class for each place of the targets; None where along none."""
+    like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.pipeline.num_classes
+    if not classes or y.is_floating_point() or like.ndim != y.ndim + 1:
+        return None
+    axes = [axis for axis in (1, like.ndim - 1) if like.shape[:axis] + like.shape[axis + 1 :] == y.shape]
+    axes = [axis for axis in dict.fromkeys(axes) if like.shape[axis] > int(y.max())]
+    if len(axes) < 2:
+        return axes[0] if axes else None
+    first, last = (_one_each(y, like.shape[axis], axis) for axis in axes)  # as many places as classes: the loss decides
+    losses = [float(subject.pipeline.loss_fn(*_to(subject, (each, y))).mean()) for each in (first, last)]
+    return axes[losses[0] > losses[1]]
+
+
+def _one_each(labels: torch.Tensor, classes: int, axis: int) -> torch.Tensor:
+    """Outputs that say these classes, along an axis."""
+    return (F.one_hot(labels.clamp_min(0), classes) * SURE).movedim(-1, axis)
 
 
 def is_error(subject: Subject) -> bool:
@@ -114,8 +135,9 @@ def _said(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
         labels = labels_of(sample.y, subject.pipeline.num_classes)
         if labels is not None:
             return answers((labels + by) % subject.pipeline.num_classes, like)
-        if subject.pipeline.num_classes and like.ndim == 3:  # a class for each place
-            return F.one_hot((sample.y.long() + by) % like.shape[-1], like.shape[-1]) * SURE
+        axis = subject.once(_axis_of_classes)
+        if axis is not None:
+            return _one_each((sample.y.long() + by) % like.shape[axis], like.shape[axis], axis)
         y = sample.y.float()
         return (y + by * float(subject.val.y.float().std())).reshape(len(y), *like.shape[1:])
 

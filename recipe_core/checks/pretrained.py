@@ -45,6 +45,8 @@ def pretrained_network_is_fed_as_it_was_trained(subject: Subject) -> Result:
             f"with inputs {best} by {misses[best]:.2f}.",
             table=table,
         )
+    if _has_fresh_layers(subject, model, x):
+        return passed("No other scaling fits its statistics much better; layers behind them are still to learn.", table=table)
     known = {name: _known(subject, model, change(x), y) for name, change in changes.items()}
     most = max(known, key=lambda name: known[name])
     if known[most] > known["as they are"] + KNOWS:
@@ -60,6 +62,14 @@ def _is_trained(model: nn.Module) -> bool:
     """Whether batch normalisation has seen data."""
     norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     return any(each.running_mean is not None and bool((each.running_mean != 0).any()) for each in norms)
+
+
+def _has_fresh_layers(subject: Subject, model: nn.Module, x: torch.Tensor) -> bool:
+    """Whether another seed makes a network of other outputs: then some of its layers were drawn by chance, and what
+    they make of the classes is no knowledge."""
+    other = subject.model(seed=1).eval()
+    with torch.no_grad():
+        return not torch.allclose(subject.outputs(model, x), subject.outputs(other, x), rtol=1e-3, atol=1e-5)
 
 
 def _changes(x: torch.Tensor) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:

@@ -268,13 +268,13 @@ class Subject:
 
     # Models
 
-    def model(self) -> nn.Module:
-        """A fresh model on its device; of equal weights each time.
+    def model(self, seed: int = 0) -> nn.Module:
+        """A fresh model on its device; of equal weights each time, for one seed.
 
         Where model_fn gives the same object each time, it is that object as it was found: an earlier one is then
         the same.
         """
-        seed_everything(0)
+        seed_everything(seed)
         with torch.enable_grad():  # it may train what it gives
             model = self.pipeline.model_fn()
         if any(model is each for each in self._models):

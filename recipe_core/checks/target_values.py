@@ -13,6 +13,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 IGNORED = -100  # the label that torch's losses leave out by default
+SURE = 100.0  # logit
 LEAST_SHARE = 0.5  # that a target gives to its class
 UNLIKELY = 1e-6  # that a class of the other split is missing by chance
 
@@ -40,7 +41,7 @@ MISSING = Cause(
 @check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE])
 def targets_fit_outputs_and_loss(subject: Subject) -> Iterator[Result]:
     """Each target is compared with its own output, and lies in the range that the loss is made for."""
-    found = [each for each in (_broadcast(subject), _range(subject), _one_value(subject)) if each]
+    found = [each for each in (_broadcast(subject), _range(subject), _endless(subject), _one_value(subject)) if each]
     yield from found or [passed("Targets have the shape of the outputs and values that the loss takes.")]
 
 
@@ -89,6 +90,29 @@ def _range(subject: Subject) -> Result | None:
             return OUT_OF_RANGE.failed(
                 f"{int(wrong.sum())} of {len(y)} {name} targets lie outside of {bounds}: "
                 f"{float(y.min()):g} to {float(y.max()):g}."
+            )
+    return None
+
+
+def _endless(subject: Subject) -> Result | None:
+    """Shares beyond 0 and 1, as masks of 0 and 255: surer outputs have less and less loss, far below zero."""
+    x, y = subject.train.batches[0]
+    with torch.no_grad():
+        outputs = subject.outputs(subject.model().eval(), x)
+    y = y.to(outputs.device)
+    if not subject.pipeline.num_classes or outputs.shape != y.shape or not y.is_floating_point() or _hinge(y):
+        return None
+    if 0 <= float(y.min()) and float(y.max()) <= 1:
+        return None
+    said = torch.where(y > y.mean(), 1.0, -1.0)
+    with contextlib.suppress(RuntimeError, ValueError, TypeError):
+        sure, surer = (float(subject.pipeline.loss_fn(by * said, y).mean()) for by in (SURE, 10 * SURE))
+        if surer < 5 * sure < 0:
+            return OUT_OF_RANGE.failed(
+                f"Targets lie between {float(y.min()):g} and {float(y.max()):g}, where the loss wants 0 to 1: it falls "
+                f"without end, to {sure:.4g} where outputs are {SURE:g} and to {surer:.4g} where they are {10 * SURE:g}.",
+                sure=sure,
+                surer=surer,
             )
     return None
 
