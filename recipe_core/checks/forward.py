@@ -11,6 +11,7 @@ from recipe_core.training.checkpoint import seed_everything
 
 MOST = 16  # samples of a batch
 ROUNDING = 1e-4  # of the outputs' spread
+ALL_BUT_EQUAL = 1e-6  # of the outputs
 REPEATS = 6  # chance may do the same twice, as where it skips one of few layers
 PARTS = 16  # of a text that are changed one after the other
 FADED = 1e-4  # of the largest influence
@@ -153,6 +154,9 @@ def outputs_follow_the_input(subject: Subject):
         return skipped("The outputs are not finite, or all zero.")
     if torch.equal(first, second):
         return skipped("All inputs are the same.")
+    apart = float((outputs - outputs[:1]).abs().max())
+    if not torch.equal(x, x[:1].expand_as(x)) and apart <= ALL_BUT_EQUAL * float(outputs.abs().max()):
+        return DEAF.failed(f"All {len(x)} inputs of a batch give the same outputs.")
     if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
         return DEAF.failed("Quite different inputs give exactly the same outputs.")
     influence = _influence(subject, model, first)

@@ -26,6 +26,7 @@ NOISE = 0.34
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
 TOLD = 0.4  # share of a target's variance
 SURE = 5.0  # deviations of a difference of two shares
+APART = 4.0  # the same of two classes, once training is known to tell nothing of them
 MOST_CLASSES = 200
 
 UNRELATED = Cause(
@@ -231,12 +232,29 @@ def _taken_for_each_other(both: Lessons) -> str:
         for other in range(one):
             there, on_val = (min(float(each[one, other]), float(each[other, one])) for each in (train, across))
             apart = max(float(val[one, other]), float(val[other, one]))
-            if there > CONFUSED and on_val > CONFUSED and apart < there / 3:
+            if (
+                there > CONFUSED
+                and on_val > CONFUSED
+                and (apart < there / 3 or _surely_less(both, val, train, one, other))
+            ):
                 return (
                     f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
                     f"more, in validation in {apart:.0%} at most."
                 )
     return ""
+
+
+def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, one: int, other: int) -> bool:
+    """Whether a learner of validation, which may be small, takes two classes for each other far less often than one of
+    training, which saw more of them."""
+    less = variance = 0.0
+    for given, said in ((one, other), (other, one)):
+        for split, shares, sign in ((both.train, train, 1), (both.val, val, -1)):
+            assert split.labels is not None
+            share, count = float(shares[given, said]), int(split.labels.eq(given).sum())
+            less += sign * share
+            variance += share * (1 - share) / max(1, count)
+    return len(both.val.images) < len(both.train.images) and less > APART * variance**0.5
 
 
 def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:

@@ -17,6 +17,7 @@ from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, as_outputs, labels_of
 
 MOST = 256  # samples that the loss is asked about
+LEAST_DROPPED = 0.02  # share of outputs
 TRIALS = 8  # weights drawn at random, to see which outputs a model can give at all
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
 FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
@@ -224,11 +225,26 @@ def outputs_are_what_the_loss_wants(subject: Subject):
     asked, can = subject.once(objective), subject.once(reach)
     if asked.truth is None:
         return _regression(asked, can)
+    if dropped := _dropped(subject):
+        return RESTRICTED.failed(
+            f"In train mode {dropped:.0%} of the outputs are exactly zero, others each time: dropout comes after the "
+            "last layer."
+        )
     told = _judged(asked, can)
     if told.verdict == "pass" and can.kind == "free" and (given := reach_in_steps(subject)) and given.kind != "free":
         said = _judged(asked, given)
         return replace(said, message=f"In the train step: {said.message}")
     return told
+
+
+def _dropped(subject: Subject) -> float:
+    """The share of outputs that are zero by chance in train mode, and none in eval mode."""
+    model, x = subject.model(), subject.train.batches[0][0][:MOST]
+    with torch.no_grad():
+        still = subject.outputs(model.eval(), x)
+        first, second = (subject.outputs(model.train(), x) == 0 for _ in range(2))
+    share = float((first ^ second).float().mean())
+    return float(first.float().mean()) if share > LEAST_DROPPED and not bool((still == 0).any()) else 0.0
 
 
 def _judged(asked: Objective, can: Reach) -> Result:

@@ -86,15 +86,12 @@ def metrics_of_a_regression_are_right(subject: Subject):
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
 def scores_are_cut_at_zero(subject: Subject):
     """Answers that are right and not quite sure count as right, whichever of two classes they say."""
-    classes, labels = subject.pipeline.num_classes, labels_of(subject.val.y, subject.pipeline.num_classes)
-    like = subject.once(own_outputs)
-    if classes != 2 or labels is None or like[0].numel() != 1 or not answers_are_heard(subject):
+    scores = [_scores(subject, sure) for sure in (BELOW, ABOVE)] if answers_are_heard(subject) else [None]
+    known = [each for each in scores if each is not None]
+    if not known:
         return skipped("The model does not tell two classes by one score.")
-    below, above = (
-        evaluate(subject, subject.model(), _always(answers(labels, like, sure)), [subject.val]).metrics
-        for sure in (BELOW, ABOVE)
-    )
-    for name in filter(is_accuracy, above):
+    below, above = (evaluate(subject, subject.model(), _always(each), [subject.val]).metrics for each in known)
+    for name in filter(MEANS.search, above):
         unit = 100 if above[name] > 1 else 1
         if _near(above[name] / unit, 1) and below[name] / unit < LAST:
             return WRONG.failed(
@@ -102,6 +99,18 @@ def scores_are_cut_at_zero(subject: Subject):
                 f"{below[name]:.4g} where they are {BELOW}: scores are cut at one half as if they were probabilities."
             )
     return passed("They do.")
+
+
+def _scores(subject: Subject, sure: float) -> torch.Tensor | None:
+    """Right answers by one score each: of two classes, of several labels, or of each pixel; None if there are none."""
+    like, y = subject.once(own_outputs), subject.val.y
+    labels = labels_of(y, subject.pipeline.num_classes)
+    if subject.pipeline.num_classes == 2 and labels is not None and like[0].numel() == 1:
+        return answers(labels, like, sure)
+    yes_or_no = bool(((y == 0) | (y == 1)).all()) and labels is None
+    if not subject.pipeline.num_classes or not yes_or_no or like.shape[1:] != y.shape[1:] or not bool((like < 0).any()):
+        return None
+    return (2 * y.float() - 1) * sure
 
 
 def _always(outputs: torch.Tensor) -> Callable[[Sample], torch.Tensor]:

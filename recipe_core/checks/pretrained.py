@@ -46,7 +46,9 @@ def pretrained_network_is_fed_as_it_was_trained(subject: Subject) -> Result:
             table=table,
         )
     if _has_fresh_layers(subject, model, x):
-        return passed("No other scaling fits its statistics much better; layers behind them are still to learn.", table=table)
+        return passed(
+            "No other scaling fits its statistics much better; layers behind them are still to learn.", table=table
+        )
     known = {name: _known(subject, model, change(x), y) for name, change in changes.items()}
     most = max(known, key=lambda name: known[name])
     if known[most] > known["as they are"] + KNOWS:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from recipe_core.checks.losses import is_error
+from recipe_core.checks.preparation import OTHERWISE
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
@@ -15,6 +16,7 @@ from recipe_core.checks.targets import labels_of
 IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit
 LEAST_SHARE = 0.5  # that a target gives to its class
+FEWEST, TIMES = 20, 3.0  # targets of a split; how many times as far, or as many deviations off
 UNLIKELY = 1e-6  # that a class of the other split is missing by chance
 
 WRONG_TYPE = Cause(
@@ -102,7 +104,7 @@ def _endless(subject: Subject) -> Result | None:
     y = y.to(outputs.device)
     if not subject.pipeline.num_classes or outputs.shape != y.shape or not y.is_floating_point() or _hinge(y):
         return None
-    if 0 <= float(y.min()) and float(y.max()) <= 1:
+    if bool(((y >= 0) & (y <= 1)).all()):
         return None
     said = torch.where(y > y.mean(), 1.0, -1.0)
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
@@ -110,7 +112,7 @@ def _endless(subject: Subject) -> Result | None:
         if surer < 5 * sure < 0:
             return OUT_OF_RANGE.failed(
                 f"Targets lie between {float(y.min()):g} and {float(y.max()):g}, where the loss wants 0 to 1: it falls "
-                f"without end, to {sure:.4g} where outputs are {SURE:g} and to {surer:.4g} where they are {10 * SURE:g}.",
+                f"without end, to {sure:.4g} for outputs of {SURE:g} and to {surer:.4g} for ten times as sure ones.",
                 sure=sure,
                 surer=surer,
             )
@@ -134,6 +136,26 @@ def _one_value(subject: Subject) -> Result | None:
     return WRONG_TYPE.failed(
         f"All {len(y)} training targets are {float(y.flatten()[0]):g}; were they cut off to whole numbers?"
     )
+
+
+@check(family="data", stage=1, cost=0.2, causes=[OTHERWISE])
+def targets_of_both_splits_are_on_one_scale(subject: Subject) -> Result:
+    """Targets of a regression spread about as far in validation as in training, around about the same middle."""
+    train, val = (sample.y.float().reshape(len(sample.y), -1) for sample in (subject.drawn_train, subject.drawn_val))
+    if subject.pipeline.num_classes or train.shape[1] != val.shape[1] or min(len(train), len(val)) < FEWEST:
+        return skipped("There are no targets of a regression, or too few.")
+    quarters = torch.tensor([0.25, 0.5, 0.75])
+    (low, middle, high), (val_low, val_middle, val_high) = train.quantile(quarters, 0), val.quantile(quarters, 0)
+    spread, val_spread = (high - low).clamp_min(1e-9), (val_high - val_low).clamp_min(1e-9)
+    deviation, val_deviation = train.std(0).clamp_min(1e-9), val.std(0).clamp_min(1e-9)
+    # Both the quarters and the deviations must say so: a few large ones move these, many equal ones those.
+    far = torch.minimum((val_spread / spread).log().abs(), (val_deviation / deviation).log().abs()) > math.log(TIMES)
+    far |= (val_middle - middle).abs() > TIMES * torch.maximum(deviation, val_deviation)
+    told = (
+        f"The training targets have mean {float(train.mean()):.3g} and deviation {float(train.std()):.3g}, those of "
+        f"validation {float(val.mean()):.3g} and {float(val.std()):.3g}."
+    )
+    return OTHERWISE.failed(told) if bool(far.all()) else passed(told)
 
 
 @check(family="data", stage=1, cost=0.4, causes=[MISSING])

@@ -7,16 +7,21 @@ import torch
 from torch import nn
 
 from recipe_core.checks.inputs import NOT_SCALED
+from recipe_core.checks.lessons import lessons
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import NORMS, rehearsal
+from recipe_core.checks.rehearsal import NORMS, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.checks.targets import labels_of
 from recipe_core.training.checkpoint import seed_everything
 
 BATCHES = 4
 MOST = 0.9  # of a layer's units: of a random layer about half are on
+MOST_FLAT = 0.7  # of its activations: of a random layer hardly one is at its bounds
 FLAT = 0.02  # the slope of a unit, of 1, below which it hardly passes a gradient on
 FADED = 1e-8  # of the largest relative gradient: about what is left of a float's precision
+FAINT = 1e-5  # the same where training, in so many steps, learns nothing of labels that can be learnt
+LONG, QUARTER, LEARNT, LEARNABLE = 160, 40, 0.99, 10.0  # steps; of the loss of a guess; deviations
 PASSES = 12  # forward passes that batch norm gets to learn its statistics
 
 DEAD = Cause(
@@ -54,7 +59,7 @@ def units_are_alive(subject: Subject):
         return skipped("The inputs are not finite, or all the same.")
     lost = _lost(subject, inputs)
     dead = [share for kind, share in lost if kind == "Relu" and share >= MOST]
-    flat = [share for kind, share in lost if kind != "Relu" and share >= MOST]
+    flat = [share for kind, share in lost if kind != "Relu" and share >= MOST_FLAT]
     results = []
     if dead:
         results.append(
@@ -63,7 +68,7 @@ def units_are_alive(subject: Subject):
     if flat:
         told = f"In {len(flat)} of {len(lost)} layers {max(flat):.0%} of the activations are at their bounds"
         by_scale = max((share for kind, share in _lost(subject, _standardised(inputs)) if kind != "Relu"), default=0)
-        if by_scale < MOST:
+        if by_scale < MOST_FLAT:
             results.append(NOT_SCALED.failed(f"{told}; with inputs of mean 0 and deviation 1 {by_scale:.0%} are."))
         else:
             results.append(SATURATED.failed(f"{told}."))
@@ -127,9 +132,21 @@ def gradients_reach_the_first_layers(subject: Subject):
     if len(values) < 3 or not max(values):
         return skipped("There are fewer than three layers with gradients.")
     name, least = min(((name, each) for name, each in best.items() if math.isfinite(each)), key=lambda pair: pair[1])
-    if 0 < least < FADED * max(values):
+    if 0 < least < FADED * max(values) or (least < FAINT * max(values) and not _learns(subject)):
         return VANISHING.failed(f"The relative gradient of {name} is {least:.1g}, of the largest {max(values):.1g}.")
     return passed(f"They lie between {least:.1g} and {max(values):.1g}.")
+
+
+def _learns(subject: Subject) -> bool:
+    """Whether training takes the loss below that of the best constant guess, as far as there is time to see it."""
+    labels = labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    lesson = subject.once(lessons).train
+    if labels is None or not lesson.usable or lesson.strength < LEARNABLE:
+        return True
+    shares = torch.bincount(labels.clamp_min(0)).double() / len(labels)
+    guess = -float((shares * shares.clamp_min(1e-12).log()).sum())
+    losses = rehearse(subject, LONG).losses
+    return len(losses) < LONG / 2 or sum(losses[-QUARTER:]) / QUARTER < LEARNT * guess
 
 
 @check(family="model", stage=2, cost=1, causes=[STATISTICS])
@@ -144,6 +161,11 @@ def batchnorm_learns_the_statistics(subject: Subject):
         and any(call.modes.get(name) for call in watched)
     }  # fmt: skip
     batches = subject.train.batches[:PASSES]
+    if fresh := _never_trained(subject, model):
+        return STATISTICS.failed(
+            f"{fresh} stays in eval mode in the train step, with the statistics that it was made with: it has never "
+            "seen a batch, and normalises nothing."
+        )
     if not norms:
         return skipped("No batch norm learns statistics in training.")
     if len(batches) < 3:
@@ -176,6 +198,25 @@ def batchnorm_learns_the_statistics(subject: Subject):
         if noise and float((now - last).norm()) < 0.1 * noise:
             return STATISTICS.failed(f"The running mean of {name} is that of the last batch, not an average.")
     return passed(f"Those of {len(norms)} layers do.")
+
+
+def _never_trained(subject: Subject, model: nn.Module) -> str:
+    """The first batch norm that is in eval mode in all train steps, though the model as a whole is not, and has the
+    statistics of a new one."""
+    watched = subject.once(rehearsal).forwards
+    for name, layer in model.named_modules():
+        if (
+            isinstance(layer, NORMS)
+            and layer.affine
+            and layer.running_mean is not None
+            and layer.running_var is not None
+        ):
+            seen = bool(layer.running_mean.any()) or bool((layer.running_var != 1).any())
+            new = not seen and layer.weight.requires_grad and not bool(layer.num_batches_tracked)
+            used = [call for call in watched if name in call.modes]
+            if new and used and all(call.training and not call.modes[name] for call in used):
+                return name
+    return ""
 
 
 def _running_mean(layer: nn.Module) -> torch.Tensor:
