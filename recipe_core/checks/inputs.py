@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.result import Result, passed
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves
 NEARLY_ALL = 0.98
+MOST_CHANNELS, LEAST_SIDE = 4, 8
+SMOOTHER = 0.65  # of the roughness: one order is right, and any other mixes rows or channels
 FEW = 16  # numbers of an input, which may all be one by chance
 LEVELS = 3  # so few values in all images together
 WEAK, STRONG = (
@@ -40,6 +42,15 @@ NOT_SCALED = Cause(
     "scale: divided by 255 twice, rounded, or never normalised.",
     "Scale inputs once, to a mean of about 0 and a deviation of about 1.",
     0.6,
+)
+
+
+SCRAMBLED = Cause(
+    "pixels-scrambled",
+    "The numbers of each image were put into another shape without moving them: what are neighbours in the picture are "
+    "none for the network.",
+    "Use permute(2, 0, 1) (or transpose) to bring channels to the front, not view or reshape.",
+    0.7,
 )
 
 
@@ -96,6 +107,34 @@ def _are_a_class(flat: torch.Tensor, labels: torch.Tensor | None) -> bool:
         return False
     of_it = labels == labels[flat].mode().values
     return float((of_it == flat).double().mean()) > NEARLY_ALL
+
+
+@check(family="data", stage=1, cost=0.2, causes=[SCRAMBLED])
+def neighbouring_pixels_belong_together(subject: Subject) -> Result:
+    """Images are smoother as they are than with their numbers read in another order of rows, columns and channels."""
+    x = subject.drawn_train.x[:PROBED].float()
+    if x.ndim != 4 or x.shape[1] > MOST_CHANNELS or min(x.shape[2:]) < LEAST_SIDE or not bool(x.isfinite().all()):
+        return skipped("The inputs are no images.")
+    count, channels, height, width = x.shape
+    orders = {
+        "channels last": x.reshape(count, height, width, channels).permute(0, 3, 1, 2),
+        "rows as long as columns are": x.reshape(count, channels, width, height),
+        "both": x.reshape(count, width, height, channels).permute(0, 3, 1, 2),
+    }
+    own = _roughness(x)
+    others = {name: _roughness(each) for name, each in orders.items()}
+    best = min(others, key=lambda name: others[name])
+    table = [{"order": name, "roughness": value} for name, value in {"as they are": own, **others}.items()]
+    told = f"Neighbouring pixels differ by {own:.2f} deviations"
+    if others[best] < SMOOTHER * own:
+        return SCRAMBLED.failed(f"{told}; read with {best} by {others[best]:.2f}.", table=table)
+    return passed(f"{told}, and no other order is smoother by far.", table=table)
+
+
+def _roughness(images: torch.Tensor) -> float:
+    """Mean difference of neighbours along rows and columns, in deviations of the channel."""
+    steps = images.diff(dim=2).abs().mean((0, 2, 3)) + images.diff(dim=3).abs().mean((0, 2, 3))
+    return float((steps / 2 / images.std((0, 2, 3)).clamp_min(1e-9)).mean())
 
 
 @check(family="data", stage=1, cost=1, causes=[NOT_SCALED])

@@ -1,5 +1,6 @@
 """Are validation images in the training data, or copies of them that were changed a little?"""
 
+import functools
 from collections import Counter
 
 import torch
@@ -21,6 +22,10 @@ COPIES = 0.03  # share of validation images
 FEWEST, LEAST = 5, 0.01  # copies, and share of validation images: less hardly moves a metric, and may be chance
 OFTEN = 0.3  # share of images that have a near copy
 PAIRS, EVEN = 1.8, 0.25  # images in a family; its variance as a multiple of its mean
+# The same of copies that are looked for moved: they are seldom all found, and drawings have families by chance of which
+# some are large (a variance of 0.65 of the mean and more).
+CLOSE_MOVED, PAIRS_MOVED, EVEN_MOVED = 0.4, 1.4, 0.5
+LEAST_SIDE, MOST_SEEN, MOST_NEW = 16, 1500, 500  # px; images
 MOST_RELATED = 6000  # images that are all compared with each other
 LUCK = 6  # rows: there might have been three pairs more
 SURE = 5.0  # deviations
@@ -110,13 +115,59 @@ def _near(seen: Sample, new: Sample) -> Result | None:
             share=share,
         )
     if share < COPIES or share - usual < SURE * spread or share < 2 * usual:
-        return None
+        return _moved(seen, new)
     return LEAK.failed(
         f"{share:.0%} of {len(new.x)} validation images are far nearer to a training image than is usual; of training "
         f"images to others {usual:.1%} are.",
         share=share,
         usual=usual,
     )
+
+
+def _moved(seen: Sample, new: Sample) -> Result | None:
+    """Copies that were moved by a few pixels, mirrored, or made brighter, of all images of both splits."""
+    if new.x.ndim != 4 or min(as_images(new.x[:1]).shape[2:]) < LEAST_SIDE:
+        return None
+    x = torch.cat([seen.x[:MOST_SEEN], new.x[:MOST_NEW]])
+    views, middle = _views(x)
+    near = functools.reduce(torch.maximum, (each @ middle.T for each in views))
+    near = near.maximum(near.T).fill_diagonal_(-1)
+    count = min(len(seen.x), MOST_SEEN)
+    apart = (2 - 2 * near).clamp_min(0).sqrt()
+    usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
+    related = apart < CLOSE_MOVED * usual
+    within, across = (
+        float(related[rows, :count].any(1).double().mean()) for rows in (slice(count), slice(count, None))
+    )
+    sizes = _families(related)
+    if min(within, across) < OFTEN or sizes.mean() < PAIRS_MOVED or sizes.var() > EVEN_MOVED * sizes.mean():
+        return None
+    return LEAK.failed(
+        f"{across:.0%} of {len(x) - count} validation images are near copies of training images, moved, mirrored or "
+        f"brightened, and {within:.0%} of the training images are of each other, as if they had been split after they "
+        "were augmented.",
+        share=across,
+        usual=within,
+    )
+
+
+def _views(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Each picture in small, as `_described` has it, moved by a cell to each side and mirrored; and its middle."""
+    small = F.adaptive_avg_pool2d(as_images(x), SIDE)
+    inner = SIDE - 2
+    found = [
+        _unit(turned[:, :, down : down + inner, across : across + inner])
+        for turned in (small, small.flip(3))
+        for down in range(3)
+        for across in range(3)
+    ]
+    return found, found[4]
+
+
+def _families(related: torch.Tensor) -> torch.Tensor:
+    """How many images each connected group has."""
+    _, family = connected_components(csr_array(related.numpy()), directed=False)
+    return torch.bincount(torch.from_numpy(family)).double()
 
 
 def _size_of_families(seen: Sample, new: Sample) -> float:
@@ -135,16 +186,19 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     similar.fill_diagonal_(-1)
     apart = (2 - 2 * similar).clamp_min(0).sqrt()
     usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
-    _, family = connected_components(csr_array((apart < CLOSE * usual).numpy()), directed=False)
-    sizes = torch.bincount(torch.from_numpy(family)).double()
+    sizes = _families(apart < CLOSE * usual)
     return float(sizes.mean()) if sizes.mean() > PAIRS and sizes.var() < EVEN * sizes.mean() else 0.0
 
 
 def _described(x: torch.Tensor) -> torch.Tensor:
     """(n, numbers) of length 1: the picture in small, whatever its brightness and contrast."""
     images = as_images(x)
-    small = F.adaptive_avg_pool2d(images, (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))).flatten(1)
-    return F.normalize(small - small.mean(1, keepdim=True), dim=1)
+    return _unit(F.adaptive_avg_pool2d(images, (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))))
+
+
+def _unit(small: torch.Tensor) -> torch.Tensor:
+    rows = small.flatten(1)
+    return F.normalize(rows - rows.mean(1, keepdim=True), dim=1)
 
 
 def _closeness(asked: torch.Tensor, known: torch.Tensor, itself: bool) -> torch.Tensor:
