@@ -132,7 +132,7 @@ def gradients_reach_the_first_layers(subject: Subject):
     if len(values) < 3 or not max(values):
         return skipped("There are fewer than three layers with gradients.")
     name, least = min(((name, each) for name, each in best.items() if math.isfinite(each)), key=lambda pair: pair[1])
-    if 0 < least < FADED * max(values) or (least < FAINT * max(values) and not _learns(subject)):
+    if 0 < least < FADED * max(values) or (0 < least < FAINT * max(values) and not _learns(subject)):
         return VANISHING.failed(f"The relative gradient of {name} is {least:.1g}, of the largest {max(values):.1g}.")
     return passed(f"They lie between {least:.1g} and {max(values):.1g}.")
 

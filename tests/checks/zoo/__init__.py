@@ -4,6 +4,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     data_inputs,
     data_labels,
     evaluation_bugs,
+    fourth_look,
     model_layers,
     model_outputs,
     optimisation_settings,
