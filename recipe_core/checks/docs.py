@@ -16,8 +16,9 @@ about one size; labels of which a simple learner learns nothing even where they 
 model does not solve at once either; up to a third of wrong labels, which hard data and many hands leave, too; an
 augmentation that makes another class of a few only, as digits that are turned; values that were rounded before the
 loader, if two or three are left and nobody knows of more; a preparation that differs in what neither mean, spread,
-sharpness nor orientation shows; gates of a recurrence that are saturated; what is wrong with metrics of a name of
-their own ("acc@5"), unless it depends on the batches; and whatever needs more than the budget or the {samples}
+sharpness nor orientation shows; gates of a recurrence that are saturated; a target that stands among the inputs; frozen
+layers whose file brought no weights; a network that cannot tell the order that matters; what is wrong with metrics of a
+name of their own ("acc@5"), unless it depends on the batches; and whatever needs more than the budget or the {samples}
 samples of a split that are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done
 on them.
 """
