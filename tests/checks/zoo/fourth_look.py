@@ -328,3 +328,30 @@ def a_pretrained_body_under_a_fresh_head():
         return body
 
     return healthy(images, model)
+
+
+def recording(length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy wave whose pitch changes now and then, and the pitch at each place."""
+    chance = np.random.default_rng(seed)
+    pitch = np.repeat(chance.integers(0, 3, length // 60 + 1), 60)[:length]
+    wave = np.sin(np.cumsum(np.array([0.2, 0.45, 0.9])[pitch])) + chance.normal(0, 0.4, length)
+    return wave.astype(np.float32), pitch
+
+
+@bug("data", "split-leak")
+def windows_shared_by_the_splits(broken):
+    wave, pitch = recording(6000, 0)
+    starts = np.arange(0, len(wave) - 40, 6)
+    x = torch.tensor(np.stack([wave[at : at + 40] for at in starts]))[:, None]
+    y = torch.tensor(pitch[starts + 20])
+    # Else all of the last part of the recording, behind a gap.
+    order = np.random.default_rng(1).permutation(len(x)) if broken else np.arange(len(x))
+    train, val = order[:750], order[760:]
+
+    def model():
+        layers = (nn.Conv1d(1, 16, 7, padding=3), nn.ReLU(), nn.Conv1d(16, 32, 7, padding=3), nn.ReLU())
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(32, 3))
+
+    return Pipeline(
+        model, loader(x[train], y[train], shuffle=True), loader(x[val], y[val], 64), num_classes=3, optimizer_fn=adam
+    )
