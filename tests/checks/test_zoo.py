@@ -51,7 +51,7 @@ CORRECT = ["hinge_loss", "a_linear_model_that_begins_at_zero"]
 # Correct ones that were accused once, or that differ from a bug by little, with the check that must let them pass.
 LET_PASS = [
     ("as_many_places_as_words", "the_future_is_not_seen"),
-    ("as_many_places_as_words", "right_outputs_have_the_least_loss"),
+    ("next_words_by_a_recurrence_of_both_ways (healthy)", "right_outputs_have_the_least_loss"),
     ("a_pretrained_body_under_a_fresh_head", "pretrained_network_is_fed_as_it_was_trained"),
     ("copies_moved_before_the_split (healthy)", "validation_images_are_new"),
     ("windows_shared_by_the_splits (healthy)", "validation_images_are_new"),
