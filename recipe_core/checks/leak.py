@@ -43,6 +43,13 @@ LEAK = Cause(
 def validation_images_are_new(subject: Subject) -> Result:
     """No validation image is in the training data, and none is much nearer to a training image than training images are
     to each other."""
+    return subject.once(leak) or passed(
+        f"None of {len(subject.drawn_val.x)} validation images is a copy of one of the training images."
+    )
+
+
+def leak(subject: Subject) -> Result | None:
+    """The failure where the splits share images; made once, by `subject.once(leak)`."""
     train = subject.drawn_train if subject.drawn_train.complete else subject.draw(subject.pipeline.train_loader, MOST)
     pairs = [(train, subject.drawn_val)]
     if subject.raw_train is not None and subject.raw_val is not None:
@@ -53,9 +60,15 @@ def validation_images_are_new(subject: Subject) -> Result:
         found = _exact(seen, new) or _overlapping(seen, new) or (_near(seen, new) if _has_detail(new.x) else None)
         if found:
             return found
-    return passed(
-        f"None of {len(subject.drawn_val.x)} validation images is a copy of one of {len(train.x)} training images."
-    )
+    return None
+
+
+def shared_by_the_splits(subject: Subject) -> float:
+    """The share of validation images that training has, too; 0 where they are few."""
+    found = subject.once(leak)
+    if found is None:
+        return 0.0
+    return found.evidence["share"] if "share" in found.evidence else found.evidence["copies"] / found.evidence["of"]
 
 
 def _has_detail(x: torch.Tensor) -> bool:
