@@ -3,7 +3,8 @@
     pairs = near_duplicates(rows, Thumbnails(folder, shards, offsets, lengths))
 
 Every candidate is looked at twice: at 16 px, where most fall, and at 32 px; large pictures a third time, at 64 px.
-Copies are those that agree place by place and are more alike than the look-alikes around them.
+Copies are those that agree place by place and are more alike than the look-alikes around them; and, since smooth
+pictures have no details that could agree, those that are the same in grey and colour as they lie.
 """
 
 from collections.abc import Callable, Iterator, Sequence
