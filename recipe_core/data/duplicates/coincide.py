@@ -71,7 +71,9 @@ def as_it_lies(first: torch.Tensor, second: torch.Tensor, found: Coincidence) ->
 
 def _brighter(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """How many times as bright the second is in most of the places that tell."""
-    tells = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE)[:, None]
+    steep = torch.maximum(_steepness(first), _steepness(second)) > SLOPE
+    # Every other pixel along both sides: enough for a median, which is the slowest of all this.
+    tells, first, second = (each[..., ::2, ::2] for each in (steep[:, None], first, second))
     tells = tells & (torch.minimum(first, second) > BLACK) & (torch.maximum(first, second) < WHITE)
     times = torch.where(tells, second / first.clamp_min(1), torch.nan).flatten(1).nanmedian(1).values
     return times.nan_to_num(1).clamp(1 / MOST_BRIGHTER, MOST_BRIGHTER)
@@ -79,4 +81,4 @@ def _brighter(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 def _steepness(pictures: torch.Tensor) -> torch.Tensor:
     down, across = torch.gradient(pictures.mean(1), dim=(1, 2))
-    return torch.hypot(down, across)
+    return (down.square() + across.square()).sqrt()
