@@ -20,6 +20,7 @@ NEIGHBOURS = 20  # the distance to this one is what is usual around an image
 CLOSE = 0.2  # of that usual distance: a copy
 COPIES = 0.03  # share of validation images
 LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share of its numbers that are all different
+MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
 FEWEST, LEAST = 5, 0.01  # copies, and share of validation images: less hardly moves a metric, and may be chance
 OFTEN = 0.3  # share of images that have a near copy
 PAIRS, EVEN = 1.8, 0.25  # images in a family; its variance as a multiple of its mean
@@ -101,13 +102,15 @@ def _overlapping(seen: Sample, new: Sample) -> Result | None:
     """Windows of a series that share a stretch with one of training: the same numbers at another place."""
     if new.x.ndim != 3 or not new.x.is_floating_point() or max(new.x.shape[1:]) < LEAST_PLACES:
         return None
-    length = max(new.x.shape[1:]) // STRETCH
+    places = max(new.x.shape[1:])
+    length = min(places // STRETCH, MOST_LENGTH)
     # The middle of each, as it is at any place of another; of stretches that say something.
-    asked = _stretches(new.x, length)[:, STRETCH * length // 2 - length // 2]
+    asked = _stretches(new.x[:MOST_NEW], length)[:, (places - length) // 2]
     asked = asked[[len(row.unique()) > DISTINCT * row.numel() for row in asked]]
     if len(asked) < FEWEST:
         return None
-    known = set(marks(_stretches(seen.x[:MOST_SEEN], length).flatten(0, 1)))
+    rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
+    known = {mark for row in seen.x[:rows].split(1) for mark in marks(_stretches(row, length)[0])}
     found = sum(mark in known for mark in marks(asked))
     if found < FEWEST or found < COPIES * len(asked):
         return None
@@ -121,7 +124,7 @@ def _overlapping(seen: Sample, new: Sample) -> Result | None:
 
 def _stretches(x: torch.Tensor, length: int) -> torch.Tensor:
     """(n, places, columns, length): from each place on, of series (n, places, columns) or (n, columns, places)."""
-    return (x if x.shape[1] >= x.shape[2] else x.transpose(1, 2)).unfold(1, length, 1).contiguous()
+    return (x if x.shape[1] >= x.shape[2] else x.transpose(1, 2)).unfold(1, length, 1)
 
 
 def _plain_marks(x: torch.Tensor) -> list[bytes]:

@@ -208,3 +208,21 @@ def test_a_pretrained_network_on_another_scale_is_found():
     assert causes(changed(model_fn=lambda: model), name) == set()
     assert causes(changed(val_x=X[-VAL:] * 255, model_fn=lambda: model), name) == {"pretrained-input-differs"}
     assert look(healthy(model_fn=net), name)[0].verdict == "skipped"
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_windows_that_overlap_are_found_in_series_of_any_length(overlap):
+    """All stretches of these at once would take 15 GB."""
+    recording = torch.randn(700_000)
+    step = 1000 if overlap else 20_000
+    x = torch.stack([recording[at : at + 20_000] for at in range(0, 35 * step - step + 1, step)])[:, None]
+    train, val = (DataLoader(TensorDataset(part, torch.arange(len(part)) % 2), 8) for part in (x[::2], x[1::2]))
+    pipeline = healthy(model_fn=lambda: nn.Linear(20_000, 2), train_loader=train, val_loader=val, num_classes=2)
+    assert causes(pipeline, "validation_images_are_new") == ({"split-leak"} if overlap else set())
+
+
+def test_targets_that_are_images_are_compared_by_some_of_their_pixels():
+    x = torch.randn(64, 3, 304, 304)  # more numbers than torch.quantile takes
+    train, val = (DataLoader(TensorDataset(x, y), 16) for y in (x, 10 * x + 5))
+    pipeline = healthy(model_fn=nn.Identity, train_loader=train, val_loader=val, num_classes=0, loss_fn=F.mse_loss)
+    assert causes(pipeline, "targets_of_both_splits_are_on_one_scale") == {"validation-prepared-differently"}

@@ -161,16 +161,17 @@ def _the_same_in_place(
     best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
     pairs, found = candidates[best], found.take(best)
     good = stand_out(pairs[:, :2], found.same.numpy(), found.suffices(), len(rows), np.zeros(len(pairs), bool))
-    good[good] = _same_in_colour(pairs[good], brightened, read_picture)
+    good[good] = _same_in_colour(pairs[good], brightened, read_picture, check)
     if not good.any():
         return RESULT.empty_table()
     return described(rows, pairs[good], as_it_lies(*_pair(pictures, pairs[good]), found.take(good)))
 
 
-def _same_in_colour(pairs: np.ndarray, brightened: bool, read_picture: Reader) -> np.ndarray:
+def _same_in_colour(pairs: np.ndarray, brightened: bool, read_picture: Reader, check: Callable[[], None]) -> np.ndarray:
     """Which pairs lie over each other in colour too, bool."""
     good = np.zeros(len(pairs), bool)
     for start in range(0, len(pairs), READ_AT_ONCE):
+        check()
         here = pairs[start : start + READ_AT_ONCE].copy()
         needed, places = np.unique(here[:, :2], return_inverse=True)
         here[:, :2] = places.reshape(-1, 2)
