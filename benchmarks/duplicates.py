@@ -1,11 +1,12 @@
 """How many planted near duplicates are found, by kind, how many accusations are wrong, and how fast.
 
     .venv/bin/python -m benchmarks.duplicates [--photos FOLDER] [--small FOLDER] [--copies N] [--seeds N ...]
-                                              [--sheet PNG] [--hamming] [--many N]
+                                              [--sheet PNG] [--peers PYTHON] [--hamming] [--many N]
 
 --photos: large pictures, cut into 640x480 tiles that do not overlap. --small: pictures taken as they are, as of 32x32.
 --copies: of each kind for each seed; few beside the originals, else they crowd.
 --sheet: a picture of the pairs that were not planted, side by side: a data set can have duplicates of its own.
+--peers: an interpreter with cleanvision, imagededup and fastdup, which get the same files.
 --hamming: only the search among 64-bit hashes. --many: the whole search over N of the small pictures, jittered.
 
 HYPOTHESIS, stated before the measurement: recall >= 0.95 of each kind, precision >= 0.98, on photographs and on 32x32
@@ -14,10 +15,15 @@ alike; 60,000 of 32x32 in under three minutes on two cores, below 1 GB; a millio
 
 import argparse
 import io
+import json
 import random
 import resource
+import subprocess
+import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +100,30 @@ def measured(files: list[bytes]) -> tuple[pa.Table, Thumbnails]:
     return rows.take(first), Thumbnails([found[number].thumbnail for number in first])
 
 
+@dataclass
+class Tally:
+    """What one finder was given and what it found."""
+
+    planted: Counter = field(default_factory=Counter)
+    hit: Counter = field(default_factory=Counter)
+    pairs: int = 0
+    strange: int = 0  # pairs that were not planted, nor are two copies of one original
+
+    def add(self, found: Iterable[tuple[int, int]], truth: dict[tuple[int, int], str]) -> list[tuple[int, int]]:
+        """Count pairs, the lower number first; returns the strange ones."""
+        original = {copy: number for number, copy in truth}
+        found = set(found)
+        strange = [at for at in found if len({original.get(each, each) for each in at}) > 1]
+        self.planted.update(truth.values())
+        self.hit.update(truth[at] for at in truth.keys() & found)
+        self.pairs, self.strange = self.pairs + len(found), self.strange + len(strange)
+        return strange
+
+
 def score(title: str, originals: list[bytes], options: argparse.Namespace) -> None:
-    planted, hit, named = Counter(), Counter(), Counter()
-    count = strangers = pictures = 0
-    cpu = 0.0
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    named: Counter = Counter()
+    pictures, cpu = 0, 0.0
     for seed in options.seeds:
         files, truth = plant(originals, options.copies, seed)
         rows, thumbnails = measured(files)
@@ -106,25 +132,44 @@ def score(title: str, originals: list[bytes], options: argparse.Namespace) -> No
         cpu += time.process_time() - start
         number = rows["number"].to_pylist()
         found = {(number[pair["a"]], number[pair["b"]]): pair for pair in pairs}
-        original = {copy: number for number, copy in truth}
-        strange = [pair for at, pair in found.items() if len({original.get(each, each) for each in at}) > 1]
         kept = set(number)
-        there = {at: kind for at, kind in truth.items() if kept.issuperset(at)}  # not those of equal pixels
-        planted.update(there.values())
-        for at in there.keys() & found.keys():
-            hit[there[at]] += 1
-            named[there[at], found[at]["subkind"]] += 1
-        count, strangers, pictures = count + len(pairs), strangers + len(strange), pictures + len(rows)
+        truth = {at: kind for at, kind in truth.items() if kept.issuperset(at)}  # not those of equal pixels
+        strange = tallies["Recipe"].add(found, truth)
+        named.update((truth[at], found[at]["subkind"]) for at in truth.keys() & found.keys())
+        pictures += len(rows)
         if options.sheet:
-            draw_pairs(strange, thumbnails, options.sheet.with_stem(f"{options.sheet.stem}-{title.split()[0]}-{seed}"))
+            sheet = options.sheet.with_stem(f"{options.sheet.stem}-{title.split()[0]}-{seed}")
+            draw_pairs([found[at] for at in strange], thumbnails, sheet)
+        for peer, peers_pairs in pairs_of_peers(files, options.peers).items():
+            tallies[peer].add((at for at in peers_pairs if kept.issuperset(at)), truth)
     lines = []
-    for kind, copies in planted.items():
+    for kind, copies in tallies["Recipe"].planted.items():
         names = ", ".join(f"{name} {times}" for (of, name), times in named.most_common() if of == kind)
-        lines.append([kind, f"{hit[kind] / copies:.2f}", copies, names])
-    show(title, ["planted", "recall", "copies", "named"], lines)
-    print(f"recall of all {hit.total() / planted.total():.3f}")
-    print(f"pairs {count}, not planted {strangers}: precision {1 - strangers / max(1, count):.3f} or more")
+        lines.append([kind, copies, *(f"{tally.hit[kind] / copies:.2f}" for tally in tallies.values()), names])
+    show(title, ["planted", "copies", *tallies, "named"], lines)
+    for finder, tally in tallies.items():
+        recall = tally.hit.total() / tally.planted.total()
+        precision = 1 - tally.strange / max(1, tally.pairs)
+        print(f"{finder}: recall of all {recall:.3f}, precision {precision:.3f} or more:", end=" ")
+        print(f"of {tally.pairs} pairs {tally.strange} were not planted")
     print(f"{pictures} pictures, {1000 * cpu / pictures:.1f} ms of CPU each")
+
+
+def pairs_of_peers(files: list[bytes], python: Path | None) -> dict[str, set[tuple[int, int]]]:
+    """Peer -> the pairs of numbers that it takes for duplicates at default settings."""
+    if python is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(files):
+            suffix = "webp" if data.startswith(b"RIFF") else "png" if data.startswith(b"\x89PNG") else "jpg"
+            (Path(folder) / f"{number}.{suffix}").write_bytes(data)
+        answers = {}
+        for peer in ("cleanvision", "imagededup", "fastdup"):
+            command = [python, "benchmarks/peers.py", peer, folder, "--pairs"]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+            pairs = json.loads(done.stdout)
+            answers[peer] = {tuple(sorted(int(name.split(".")[0]) for name in pair)) for pair in pairs}
+        return answers
 
 
 def draw_pairs(pairs: list[dict], thumbnails: Thumbnails, path: Path) -> None:
@@ -176,6 +221,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=40)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--peers", type=Path)
     parser.add_argument("--hamming", action="store_true")
     parser.add_argument("--many", type=int, default=0)
     options = parser.parse_args()

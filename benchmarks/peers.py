@@ -1,20 +1,40 @@
-"""One peer over one folder, as its documentation says; run by scan.py with an interpreter that has the peers.
+"""One peer over one folder, as its documentation says; run by an interpreter that has the peers.
 
-    PEERS/bin/python benchmarks/peers.py cleanvision|imagededup FOLDER
+    PEERS/bin/python benchmarks/peers.py cleanvision|imagededup FOLDER             # for scan.py
+    PEERS/bin/python benchmarks/peers.py cleanvision|imagededup|fastdup FOLDER --pairs     # for duplicates.py
 
-Prints the seconds that it took, imports excluded.
+Prints the seconds that it took, imports excluded; with --pairs, the pairs of file names that it takes for duplicates at
+default settings, as JSON.
 """
 
-import contextlib
-import io
-import sys
+import argparse
+import json
+import os
+import tempfile
 import time
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
 
 
 def cleanvision(folder: str):
     from cleanvision import Imagelab
 
-    return lambda: Imagelab(data_path=folder).find_issues()
+    def run():
+        lab = Imagelab(data_path=folder)
+        lab.find_issues()
+        return lab
+
+    return run
+
+
+def cleanvision_pairs(folder: str) -> Iterable[tuple[str, str]]:
+    found = cleanvision(folder)().info
+    for kind in ("exact_duplicates", "near_duplicates"):
+        for together in found[kind]["sets"]:
+            yield from combinations(together, 2)
 
 
 def imagededup(folder: str):
@@ -22,6 +42,31 @@ def imagededup(folder: str):
     from imagededup.methods import PHash
 
     return lambda: PHash(verbose=False).encode_images(image_dir=folder, recursive=True)
+
+
+def imagededup_pairs(folder: str) -> Iterable[tuple[str, str]]:
+    _let_torchvision_import()
+    from imagededup.methods import PHash
+
+    for name, others in PHash(verbose=False).find_duplicates(image_dir=folder).items():
+        yield from ((name, other) for other in others)
+
+
+def fastdup_pairs(folder: str) -> Iterable[tuple[str, str]]:
+    """All pairs of each group that its similar pairs connect: of each picture it lists the nearest few only."""
+    import fastdup
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    with tempfile.TemporaryDirectory() as work:
+        lab = fastdup.create(work_dir=work, input_dir=folder)
+        lab.run(verbose=False)
+        found = lab.similarity()
+    names, ends = np.unique(found[["filename_from", "filename_to"]].to_numpy(str), return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    group = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=(len(names),) * 2))[1]
+    for number in range(group.max(initial=-1) + 1):
+        yield from combinations(names[group == number], 2)
 
 
 def _let_torchvision_import():
@@ -32,10 +77,28 @@ def _let_torchvision_import():
         torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-if __name__ == "__main__":
-    with contextlib.redirect_stdout(io.StringIO()):
-        run = {"cleanvision": cleanvision, "imagededup": imagededup}[sys.argv[1]](sys.argv[2])
+SECONDS = {"cleanvision": cleanvision, "imagededup": imagededup}
+PAIRS = {"cleanvision": cleanvision_pairs, "imagededup": imagededup_pairs, "fastdup": fastdup_pairs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("peer", choices=PAIRS)
+    parser.add_argument("folder")
+    parser.add_argument("--pairs", action="store_true")
+    options = parser.parse_args()
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what else is printed, from C too, is no answer
+    if options.pairs:
+        pairs = PAIRS[options.peer](options.folder)
+        json.dump(sorted({tuple(sorted(Path(name).name for name in pair)) for pair in pairs}), answer)
+    else:
+        run = SECONDS[options.peer](options.folder)
         start = time.perf_counter()
         run()
-        seconds = time.perf_counter() - start
-    print(seconds)
+        json.dump(time.perf_counter() - start, answer)
+    answer.close()
+
+
+if __name__ == "__main__":
+    main()
