@@ -12,6 +12,7 @@ from recipe_core.training.checkpoint import seed_everything
 MOST = 16  # samples of a batch
 ROUNDING = 1e-4  # of the outputs' spread
 ALL_BUT_EQUAL = 1e-6  # of the outputs
+FAINT = 1e-5  # of them: all but rounding, and less than what a constant of thousands leaves
 REPEATS = 6  # chance may do the same twice, as where it skips one of few layers
 PARTS = 16  # of a text that are changed one after the other
 FADED = 1e-4  # of the largest influence
@@ -20,8 +21,9 @@ IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over
 
 MIXED = Cause(
     "batch-mixed",
-    "The outputs for an image depend on the other images in its batch.",
-    "Look for view or reshape where permute is meant, and for sums, means, softmax or attention over dimension 0.",
+    "The outputs for an image depend on the other images in its batch, or on its place among them.",
+    "Look for view or reshape where permute is meant, and for sums, means, softmax, attention or positions over "
+    "dimension 0.",
     0.9,
 )
 RANDOM = Cause(
@@ -32,8 +34,9 @@ RANDOM = Cause(
 )
 DEAF = Cause(
     "input-ignored",
-    "The outputs do not depend on the images.",
-    "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way.",
+    "The outputs do not depend on the images, or so little that nothing can be learnt.",
+    "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, or forgotten over "
+    "padding before the last state of a recurrence is read.",
     1.0,
 )
 PARTLY = Cause(
@@ -41,12 +44,6 @@ PARTLY = Cause(
     "A large part of each image never reaches the outputs.",
     "Look for a slice, an index or a stride in forward that leaves out pixels or channels.",
     0.5,
-)
-FUTURE = Cause(
-    "future-leaks",
-    "The model is to tell what comes next and sees it: in use, where nothing comes next, it knows nothing.",
-    "Mask attention causally, and pad convolutions on the left only.",
-    0.9,
 )
 
 
@@ -94,11 +91,12 @@ def _without_batch_statistics(model: nn.Module) -> nn.Module:
 
 @check(family="model", stage=2, cost=0.5, causes=[MIXED])
 def images_do_not_see_each_other(subject: Subject):
-    """In evaluation mode the outputs for an image stay as they are when all other images of the batch change."""
+    """In evaluation mode the outputs for an image stay as they are when all other images of the batch change, or their
+    order."""
     x = batch_of(subject)
     if len(x) < 4:
         return skipped("The batches are too small.")
-    found = []
+    others, order = [], []
     for model in (subject.once(settled), stirred(subject)):
         half = len(x) // 2
         plain, new = outputs_of(subject, model, x), another(x)
@@ -108,12 +106,19 @@ def images_do_not_see_each_other(subject: Subject):
         for kept in (torch.arange(len(x)) < half, torch.arange(len(x)) >= half):
             mixed = x.clone()
             mixed[~kept] = new[~kept]
-            found.append(float((plain[kept] - outputs_of(subject, model, mixed)[kept]).abs().max()) / spread(plain))
-    if max(found) > ROUNDING * 10:
+            others.append(most(plain[kept] - outputs_of(subject, model, mixed)[kept]) / spread(plain))
+        order.append(most(outputs_of(subject, model, x.flip(0)).flip(0) - plain) / spread(plain))
+    if max(others) > ROUNDING * 10:
         return MIXED.failed(
-            f"Other images in one half of a batch change the outputs of the other half, by {max(found):.2g} of their "
+            f"Other images in one half of a batch change the outputs of the other half, by {max(others):.2g} of their "
             "spread.",
-            change=max(found),
+            change=max(others),
+        )
+    if max(order) > ROUNDING * 10:
+        return MIXED.failed(
+            f"In another order the same images have other outputs, by {max(order):.2g} of their spread: what comes "
+            "first in a batch is treated otherwise.",
+            change=max(order),
         )
     return passed("They stay as they are.")
 
@@ -157,6 +162,12 @@ def outputs_follow_the_input(subject: Subject):
     apart = float((outputs - outputs[:1]).abs().max())
     if not torch.equal(x, x[:1].expand_as(x)) and apart <= ALL_BUT_EQUAL * float(outputs.abs().max()):
         return DEAF.failed(f"All {len(x)} inputs of a batch give the same outputs.")
+    arrives = max(_apart(outputs_of(subject, each, x)) for each in (subject.model().eval(), subject.once(settled)))
+    if not torch.equal(x, x[:1].expand_as(x)) and 0 < arrives < FAINT:
+        return DEAF.failed(
+            f"Inputs differ, and outputs by {arrives:.1g} of their size, before some steps of training and after: "
+            "what is in the input fades on its way."
+        )
     if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
         return DEAF.failed("Quite different inputs give exactly the same outputs.")
     influence = _influence(subject, model, first)
@@ -210,13 +221,19 @@ def _influence_of_tokens(subject: Subject, model: nn.Module, x: torch.Tensor) ->
     return found
 
 
+def _apart(outputs: torch.Tensor) -> float:
+    """How far outputs of different inputs are apart, as a share of their size."""
+    size = float(outputs.square().mean().sqrt())
+    return float(outputs.std(0).mean()) / size if size else 1.0
+
+
 def _fades(per_slice: torch.Tensor) -> bool:
     """Whether influence becomes less and less before it ends, as in a long recurrence, and is not cut off."""
     used = per_slice[per_slice > 0]
     return len(used) == 0 or float(used.min()) < FADED * float(used.max())
 
 
-def _most(difference: torch.Tensor) -> float:
+def most(difference: torch.Tensor) -> float:
     return float(difference.abs().max())
 
 
@@ -232,25 +249,3 @@ def _longest(lost: torch.Tensor) -> int:
 def _are_copies(x: torch.Tensor) -> bool:
     """Whether all channels are the same, as of a grey image."""
     return bool((x - x[:, :1]).abs().max() < 1e-6)
-
-
-@check(family="model", stage=2, cost=0.3, causes=[FUTURE])
-def the_future_is_not_seen(subject: Subject):
-    """Where each place is to tell the next one, outputs stay as they are when later places change."""
-    x, y = subject.train.batches[0][0][:MOST].to(subject.device), subject.train.batches[0][1][:MOST].to(subject.device)
-    if x.ndim < 2 or x.shape != y.shape or x.shape[1] < 3 or not torch.equal(x[:, 1:].float(), y[:, :-1].float()):
-        return skipped("The targets are not the inputs one place on.")
-    model = subject.once(settled)
-    plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
-    axes = [axis for axis in range(1, plain.ndim) if plain.shape[axis] == x.shape[1]]  # the places stand along one
-    if not axes:
-        return skipped("The outputs are not one row per place.")
-    changed = outputs_of(subject, model, torch.cat([x[:, :middle], another(x)[:, middle:]], 1))
-    change = min(_most(changed.narrow(axis, 0, middle) - plain.narrow(axis, 0, middle)) for axis in axes)
-    change /= spread(plain)
-    if change > ROUNDING * 10:
-        return FUTURE.failed(
-            f"Other inputs from place {middle} on change the outputs before it by {change:.2g} of their spread.",
-            change=change,
-        )
-    return passed("They stay as they are.")

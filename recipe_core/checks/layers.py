@@ -25,8 +25,9 @@ UNUSED = Cause(
 )
 CUT_OFF = Cause(
     "layers-not-trained",
-    "Layers that shape the outputs get no gradient, and stay at their random initial weights.",
-    "Look for detach(), no_grad(), .data, NumPy or requires_grad_(False) on the way from the loss to them.",
+    "Layers that shape the outputs get no gradient, and stay at their initial weights.",
+    "Look for detach(), no_grad(), .data, NumPy or requires_grad_(False) on the way from the loss to them, or for two "
+    "factors that both start at zero.",
     0.8,
 )
 SAME = Cause(
@@ -109,8 +110,10 @@ def all_layers_are_trained(subject: Subject):
     loss = subject.loss(model, subject.train.batches[0])
     if loss.requires_grad:
         loss.float().mean().backward()
-    layers = _layers(model)
+    layers = layers_of(model)
     still = [name for name, own in layers.items() if own and not any(_has_gradient(each, run, model) for each in own)]
+    if run.touched:  # a gradient that is zero in every step is none
+        still += [name for name, own in layers.items() if name not in still and not run.touched.intersection(own)]
     if not still:
         return passed(f"All {len(layers)} layers get gradients.")
     effect = {name: _has_effect(subject, model, layers[name]) for name in still}
@@ -121,7 +124,9 @@ def all_layers_are_trained(subject: Subject):
     if unused:
         results.append(UNUSED.failed(f"{_named(unused)} no influence on the outputs.", layers=unused))
     if cut:
-        results.append(CUT_OFF.failed(f"{_named(cut)} an influence on the outputs and no gradient.", layers=cut))
+        results.append(
+            CUT_OFF.failed(f"{_named(cut)} an influence on the outputs and no gradient but zero.", layers=cut)
+        )
     results += _frozen(subject, model, layers, frozen)
     return results or passed(f"{_named(still)} no gradient, on purpose as it seems.")
 
@@ -131,8 +136,31 @@ def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], fr
     order = [name for name in _order(subject, model) if name in layers]
     first = next((at for at, name in enumerate(order) if name not in frozen and _is_weighty(model, name)), len(order))
     behind = [name for name in order[first:] if name in frozen and _is_weighty(model, name)]
+    behind = [name for name in behind if not _is_adapted(subject, model, name)]
     if behind and random_weights(subject, [each for name in behind for each in layers[name]]):
         yield CUT_OFF.failed(f"{_named(behind)} random initial weights and is frozen, though layers before it train.")
+
+
+@torch.no_grad()
+def _is_adapted(subject: Subject, model: nn.Module, name: str) -> bool:
+    """Whether trainable weights take another way around a layer, from the input of the module that it is in: how far
+    two inputs' outputs are apart follows them, though the layer itself gives nothing."""
+    twin = subject.copy(model).eval()
+    whole, layer = twin.get_submodule(name.rpartition(".")[0]), twin.get_submodule(name)
+    given: list[tuple] = []
+    handle = whole.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    subject.outputs(twin, subject.train.batches[0][0][:4])
+    handle.remove()
+    if whole is twin or not given or len(given[0]) != 1 or not isinstance(given[0][0], torch.Tensor):
+        return False
+    layer.register_forward_hook(lambda _, inputs, outputs: torch.zeros_like(outputs))
+    x = given[0][0]
+    apart = []
+    for _ in range(2):
+        for each in whole.parameters():
+            each.add_(torch.randn_like(each) * 0.1 if each.requires_grad else 0.0)
+        apart.append(whole(x + 1) - whole(x))
+    return isinstance(apart[0], torch.Tensor) and not torch.allclose(*apart, rtol=1e-3, atol=1e-5)
 
 
 def _is_weighty(model: nn.Module, name: str) -> bool:
@@ -142,7 +170,7 @@ def _is_weighty(model: nn.Module, name: str) -> bool:
     return any(each.ndim > 1 for each in own)
 
 
-def _layers(model: nn.Module) -> dict[str, list[str]]:
+def layers_of(model: nn.Module) -> dict[str, list[str]]:
     """Layer -> its own parameters' names."""
     found = {}
     for name, layer in model.named_modules():

@@ -86,12 +86,12 @@ def _can_be_said(subject: Subject) -> bool:
     like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
     if labels_of(y, classes) is not None:
         return can_say(like, classes) and names_classes(subject)
-    if subject.once(_axis_of_classes) is not None:
+    if subject.once(axis_of_classes) is not None:
         return True
     return like[0].numel() == y[0].numel() and (not classes or float(y.max()) <= 1 or is_error(subject))
 
 
-def _axis_of_classes(subject: Subject) -> int | None:
+def axis_of_classes(subject: Subject) -> int | None:
     """Along which axis outputs have one number per class for each place of the targets; None where along none."""
     like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.pipeline.num_classes
     if not classes or y.is_floating_point() or like.ndim != y.ndim + 1:
@@ -135,10 +135,12 @@ def _said(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
         labels = labels_of(sample.y, subject.pipeline.num_classes)
         if labels is not None:
             return answers((labels + by) % subject.pipeline.num_classes, like)
-        axis = subject.once(_axis_of_classes)
+        axis = subject.once(axis_of_classes)
         if axis is not None:
             return _one_each((sample.y.long() + by) % like.shape[axis], like.shape[axis], axis)
         y = sample.y.float()
+        if subject.pipeline.num_classes and bool(((y == 0) | (y == 1)).all()):  # several labels a sample
+            return as_shares((2 * (y == 1 - by) - 1.0) * SURE, like).reshape(len(y), *like.shape[1:])
         return (y + by * float(subject.val.y.float().std())).reshape(len(y), *like.shape[1:])
 
     return answer
@@ -199,14 +201,15 @@ def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
         if not subject.pipeline.num_classes:
             y = sample.y.float()
             return (y + noise.reshape(y.shape) * y.std()).reshape(noise.shape) if y.numel() == noise.numel() else noise
-        return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else _one_output(noise, like)
+        return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else as_shares(noise, like)
 
     return answer
 
 
-def _one_output(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def as_shares(logits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Logits as the probabilities that a model's own outputs are, if they are such."""
     shares = bool((like >= 0).all() and (like <= 1).all())
-    return noise.sigmoid() if shares else noise
+    return logits.sigmoid() if shares else logits
 
 
 def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:

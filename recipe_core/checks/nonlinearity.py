@@ -98,6 +98,7 @@ class _Graph:
 
     def __init__(self, subject: Subject, model: nn.Module):
         model = subject.copy(model).eval()
+        self._frozen = {name for name, each in model.named_parameters() if not each.requires_grad}
         for each in model.parameters():
             each.requires_grad_()
         self._names = {id(each): name for name, each in model.named_parameters()}
@@ -120,13 +121,20 @@ class _Graph:
             (before,) = self._on_the_way(node)
             while self._uses[before] == 1:
                 if before in self.layers:
-                    found.append((self.layers[before], layer))
+                    if not self._adapts(before):
+                        found.append((self.layers[before], layer))
                     break
                 on_the_way = self._on_the_way(before)
                 if _kind(before) not in STRAIGHT or len(on_the_way) != 1:
                     break
                 (before,) = on_the_way
         return found
+
+    def _adapts(self, node: Any) -> bool:
+        """Whether a frozen layer gets the same input, as beside an adapter of two low-rank factors (Hu et al. 2021)."""
+        beside = (other for other in self.layers if other is not node and _before(other))
+        same = (other for other in beside if self._on_the_way(other) == self._on_the_way(node))
+        return any({self.layers[other].name, f"{self.layers[other].name}.weight"} & self._frozen for other in same)
 
     def _on_the_way(self, node: Any) -> list[Any]:
         return [each for each in _before(node) if self._moved[each]]

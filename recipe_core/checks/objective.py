@@ -12,6 +12,7 @@ from recipe_core.checks.optimisation import CLIPPED, UPHILL
 from recipe_core.checks.probe import names_classes
 from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, reach, reach_in_steps
 from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, as_outputs, labels_of
@@ -20,6 +21,8 @@ CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bound
 FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
 ODD = 2.5  # times it: worth a look
 TOO_VARIED = 30.0  # times the deviation of the targets; targets in another unit than usual stay below
+LEAST_SEVERAL = 0.05  # of the samples, whose labels are none or several
+ASTRAY = 5.0  # deviations of the targets, between their mean and the fresh model's outputs
 WRONG_BY = 10.0  # logits, or three standard deviations of a target
 
 PROBABILITIES = Cause(
@@ -31,8 +34,8 @@ PROBABILITIES = Cause(
 )
 RESTRICTED = Cause(
     "outputs-restricted",
-    "The last layer cannot give the outputs that the loss wants: it ends in a ReLU, a tanh or the like.",
-    "End the model with a linear layer.",
+    "The last layer cannot give the outputs that the loss wants: it ends in a ReLU, a tanh, a softmax or the like.",
+    "End the model with a linear layer; where a sample may have several labels, with a sigmoid for each.",
     0.7,
 )
 MISMATCHED = Cause(
@@ -44,7 +47,8 @@ MISMATCHED = Cause(
 INITIAL = Cause(
     "initial-loss-off",
     "The fresh model is far more wrong than one that knows nothing: training first has to unlearn that.",
-    "Start the last layer with small weights and its bias at zero or at the classes' frequencies; scale the inputs.",
+    "Start the last layer with small weights, its bias at the classes' frequencies or the mean; scale inputs and "
+    "the targets of a regression.",
     0.4,
 )
 BLIND = Cause(
@@ -146,13 +150,13 @@ def objective(subject: Subject) -> Objective:
 def outputs_are_what_the_loss_wants(subject: Subject):
     """Among the outputs that the model can give, whatever its weights, are some whose loss is about zero."""
     asked, can = subject.once(objective), subject.once(reach)
-    if asked.truth is None:
-        return _regression(asked, can)
     if dropped := dropped_by_chance(subject):
         return RESTRICTED.failed(
             f"In train mode {dropped:.0%} of the outputs are exactly zero, others each time: dropout comes after the "
             "last layer."
         )
+    if asked.truth is None:
+        return _regression(asked, can)
     told = _judged(asked, can)
     if told.verdict == "pass" and can.kind == "free" and (given := reach_in_steps(subject)) and given.kind != "free":
         said = _judged(asked, given)
@@ -174,8 +178,20 @@ def _judged(asked: Objective, can: Reach) -> Result:
         return PROBABILITIES.failed(
             f"The loss of sure and right probabilities is {best:.3g}; that of their logarithm 0."
         )
+    if can.kind == "probabilities" and asked.labels is None and asked.truth.ndim == 2:
+        several = float((asked.truth.sum(1) != 1).float().mean())
+        if several > LEAST_SEVERAL:
+            return RESTRICTED.failed(
+                f"A sample's outputs always sum to 1, as if one label excluded the others, but {several:.0%} of the "
+                "samples have none or several."
+            )
     if can.kind == "free" and asked.like.ndim == 2 and asked.like.shape[1] > 1:
         best = asked.loss(asked.truth * 100.0)
+        if -10 <= best < -0.1 and _is_linear_in_shares(asked):
+            return PROBABILITIES.failed(
+                f"The loss takes the probability of the right class, where its logarithm is meant: it falls to "
+                f"{best:.3g}, and hardly teaches what is surely wrong."
+            )
         if best < -10:
             return PROBABILITIES.failed(
                 f"The loss has no floor: it takes raw scores as they are, and falls to {best:.3g}."
@@ -188,6 +204,18 @@ def _judged(asked: Objective, can: Reach) -> Result:
     if can.kind in ("unit", "signed unit"):
         return _bounded(asked, can)
     return passed(f"The model's outputs are {can.kind}, as the loss wants them.")
+
+
+def _is_linear_in_shares(asked: Objective) -> bool:
+    """Whether the loss follows the mean probability of the right class, as a softmax of the outputs gives it."""
+    chance = torch.Generator().manual_seed(0)
+    trials = [torch.randn(asked.like.shape, generator=chance) * size for size in (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)]
+    trials = [each + by * asked.truth for each, by in zip(trials, (0, 4, -2, 6, 2, -4), strict=True)]
+    shares = torch.tensor([float(each.softmax(1)[asked.truth].mean()) for each in trials], dtype=torch.float64)
+    losses = torch.tensor([asked.loss(each) for each in trials], dtype=torch.float64)
+    line = torch.stack([shares, torch.ones_like(shares)], 1)
+    missed = line @ torch.linalg.lstsq(line, losses[:, None]).solution[:, 0] - losses
+    return bool(missed.isfinite().all()) and float(missed.abs().max()) < 1e-3 * float(losses.max() - losses.min())
 
 
 def _enough_above_zero(asked: Objective) -> bool:
@@ -324,4 +352,17 @@ def _initial_outputs(subject: Subject, asked: Objective):
     told = f"The outputs of the fresh model have a deviation of {own:.3g}, the targets of {usual:.3g}"
     if math.isfinite(own) and usual and own > TOO_VARIED * usual:
         return INITIAL.failed(f"{told}: training first has to unlearn them.", initial=own, targets=usual)
+    away = float(((asked.like - asked.targets.float()).mean(0).abs() / asked.targets.float().std(0)).min())
+    if away > ASTRAY and not _comes_near(subject):
+        return INITIAL.failed(
+            f"The outputs of the fresh model are on average {away:.3g} deviations of the targets away from them, and "
+            "some steps change little of that.",
+            away=away,
+        )
     return passed(f"{told}.", initial=own, targets=usual)
+
+
+def _comes_near(subject: Subject) -> bool:
+    """Whether a few steps take half of the loss away."""
+    losses = subject.once(rehearsal).losses
+    return min(losses) < 0.5 * losses[0]

@@ -1,0 +1,130 @@
+"""Is what moves the weights the gradient of the loss? Layers are moved by hand, and the weights are looked at after."""
+
+import torch
+from torch import nn
+
+from recipe_core.checks.layers import layers_of
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
+
+BATCHES = 3
+MOST_LAYERS = 40
+CHANGE = 1e-2  # of the loss, that a step by hand is to make
+LEAST = 1e-4  # of it: less may be rounding
+FARTHEST = 0.05  # of a layer's length
+RISES = 0.5  # of what the gradient says, in the other direction; a gradient that is only a guess falls near 0
+MOST_AT_BOUNDS = 0.2  # of the weights
+
+REVERSED = Cause(
+    "gradient-reversed",
+    "What reaches some layers is not the gradient of the loss but points the other way: they learn to be wrong.",
+    "Look for a reversal of the gradient, a hook or a backward() of its own on the way to them.",
+    0.9,
+)
+CUT_OFF = Cause(
+    "weights-clipped",
+    "Each step cuts the weights themselves off at a bound, where most of them then sit and cannot learn.",
+    "Clip the gradient (torch.nn.utils.clip_grad_norm_) before the step, not the weights after it.",
+    0.8,
+)
+
+
+@check(family="optimisation", stage=2, cost=1, causes=[REVERSED])
+def each_layer_goes_downhill(subject: Subject):
+    """Moved a little against its gradient, no layer makes the loss larger."""
+    if subject.is_large:
+        return skipped("The model is too large for so many passes.")
+    left = list(layers_of(subject.model()).items())
+    left = left[:: -(-len(left) // MOST_LAYERS)] if left else []
+    for batch in subject.train.batches[:BATCHES]:
+        model, loss = _differentiated(subject, batch)
+        if loss is None:
+            return skipped("The loss cannot be differentiated.")
+        named = dict(model.named_parameters())
+        left = [(name, own) for name, own in left if _rises(subject, model, batch, loss, [named[each] for each in own])]
+        if not left:
+            return passed("None does.")
+    return REVERSED.failed(
+        f"Moved against its gradient, {_named([name for name, _ in left])} the loss larger, on each of "
+        f"{min(BATCHES, len(subject.train.batches))} batches: the gradient there has the wrong sign.",
+        layers=[name for name, _ in left],
+    )
+
+
+def _differentiated(subject: Subject, batch) -> tuple[nn.Module, float | None]:
+    """A fresh model with the gradients of a batch's loss, and the loss; None where there is no gradient."""
+    model = subject.model().train()
+    loss = _loss(subject, model, batch)
+    if not loss.requires_grad or not bool(loss.isfinite()):
+        return model, None
+    loss.backward()
+    return model, abs(float(loss))
+
+
+def _loss(subject: Subject, model: nn.Module, batch) -> torch.Tensor:
+    """By the same chance each time."""
+    seed_everything(0)
+    return subject.loss(model, batch).float().mean()
+
+
+@torch.no_grad()
+def _rises(subject: Subject, model: nn.Module, batch, loss: float, weights: list[nn.Parameter]) -> bool:
+    """Whether steps of two sizes against the gradient of these weights make the loss larger, both times."""
+    pairs = [(each, each.grad.clone()) for each in weights if each.grad is not None]
+    steep = sum(float(gradient.square().sum()) for _, gradient in pairs) ** 0.5
+    length = sum(float(each.square().sum()) for each, _ in pairs) ** 0.5
+    if not steep or not length:
+        return False
+    for share in (1, 1 / 4):
+        step = min(CHANGE * loss * share / steep, FARTHEST * length)
+        if step * steep < LEAST * loss:
+            return False
+        down = _loss_after(subject, model, batch, pairs, step / steep)
+        up = _loss_after(subject, model, batch, pairs, -step / steep)
+        if not down - up > RISES * 2 * step * steep:
+            return False
+    return True
+
+
+def _loss_after(subject: Subject, model: nn.Module, batch, pairs: list, rate: float) -> float:
+    """The loss where weights have moved against their gradients, which is taken back."""
+    before = [each.clone() for each, _ in pairs]
+    for each, gradient in pairs:
+        each.sub_(gradient, alpha=rate)
+    loss = float(_loss(subject, model, batch))
+    for (each, _), value in zip(pairs, before, strict=True):
+        each.copy_(value)
+    return loss
+
+
+def _named(layers: list[str]) -> str:
+    return f"layer {layers[0]} makes" if len(layers) == 1 else f"{len(layers)} layers ({', '.join(layers[:4])}) make"
+
+
+@check(family="optimisation", stage=2, cost=0.3, causes=[CUT_OFF])
+def weights_are_not_cut_off(subject: Subject):
+    """After some steps few weights sit exactly at the largest value of their layer."""
+    run = subject.once(rehearsal)
+    total = cut = 0
+    for name, weight in run.model.named_parameters():
+        before = run.before.get(name)
+        # What starts at zero is moved by whole steps of the rate, so that many weights are equally large.
+        if weight.ndim > 1 and weight.requires_grad and before is not None and before.any():
+            total += weight.numel()
+            cut += _at_bounds(weight.detach()) if not _at_bounds(before) else 0
+    if not total:
+        return skipped("There are no layers of weights that train.")
+    share = cut / total
+    if share > MOST_AT_BOUNDS:
+        return CUT_OFF.failed(f"After {len(run.losses)} steps {share:.0%} of the weights sit exactly at a bound.")
+    return passed(f"{share:.1%} do.")
+
+
+def _at_bounds(weight: torch.Tensor) -> int:
+    """How many weights are as large as the largest, if that is so on both sides."""
+    most = weight.abs().max()
+    above, below = int((weight == most).sum()), int((weight == -most).sum())
+    return above + below if most and min(above, below) > 1 else 0

@@ -1,0 +1,128 @@
+"""Series and texts: does the model see the order of the places, no place what comes after it, and the loss the classes
+where they stand?"""
+
+import torch
+
+from recipe_core.checks.forward import MOST, ROUNDING, another, batch_of, most, outputs_of, settled, spread, stirred
+from recipe_core.checks.learner import Learner
+from recipe_core.checks.lessons import MOST as MOST_LEARNT
+from recipe_core.checks.lessons import agreement
+from recipe_core.checks.losses import axis_of_classes
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.checks.targets import labels_of
+
+FEWEST_PLACES = 4
+ORDERS = 3  # random ones that are tried
+WORDS = 24  # that are followed: the most frequent
+LEARNT = 0.3  # of what there is to know; of shuffled labels hardly anything
+MUCH_LESS = 0.3  # times what the order tells
+FOLLOWS = 1.5  # times as much as an average place, that a place changes with its own input
+
+FUTURE = Cause(
+    "future-leaks",
+    "The model is to tell what comes next and sees it: in use, where nothing comes next, it knows nothing.",
+    "Mask attention causally, and pad convolutions on the left only.",
+    0.9,
+)
+ORDER = Cause(
+    "order-ignored",
+    "The model cannot tell in which order its inputs come, and the targets depend on it.",
+    "Add positions to what attention gets, or take a recurrence or a convolution; do not average before any of them.",
+    0.8,
+)
+AXIS = Cause(
+    "loss-over-wrong-axis",
+    "The loss takes the places of the outputs for their classes, as there are as many of both.",
+    "cross_entropy wants the classes second, (n, classes, places): transpose the outputs.",
+    0.9,
+)
+
+
+@check(family="model", stage=2, cost=0.3, causes=[FUTURE])
+def the_future_is_not_seen(subject: Subject):
+    """Where each place is to tell the next one, outputs stay as they are when later places change."""
+    x, y = subject.train.batches[0][0][:MOST].to(subject.device), subject.train.batches[0][1][:MOST].to(subject.device)
+    if x.ndim < 2 or x.shape != y.shape or x.shape[1] < 3 or not torch.equal(x[:, 1:].float(), y[:, :-1].float()):
+        return skipped("The targets are not the inputs one place on.")
+    model = subject.once(settled)
+    plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
+    axes = [axis for axis in range(1, plain.ndim) if plain.shape[axis] == x.shape[1]]  # the places stand along one
+    if not axes:
+        return skipped("The outputs are not one row per place.")
+    changed = outputs_of(subject, model, torch.cat([x[:, :middle], another(x)[:, middle:]], 1))
+    change = min(most(changed.narrow(axis, 0, middle) - plain.narrow(axis, 0, middle)) for axis in axes)
+    change /= spread(plain)
+    if change > ROUNDING * 10:
+        return FUTURE.failed(
+            f"Other inputs from place {middle} on change the outputs before it by {change:.2g} of their spread.",
+            change=change,
+        )
+    return passed("They stay as they are.")
+
+
+@check(family="model", stage=2, cost=1, causes=[AXIS])
+def the_loss_finds_the_classes(subject: Subject):
+    """Where outputs have as many places as classes, the axis that the loss takes for the classes is not the one that
+    follows the places of the input."""
+    x, y = batch_of(subject), subject.train.batches[0][1]
+    count, axis = y.shape[1] if y.ndim == 2 else 0, subject.once(axis_of_classes)
+    along = [each for each in range(1, x.ndim) if x.shape[each] == count]
+    model = subject.once(settled)
+    plain = outputs_of(subject, model, x)
+    if axis not in (1, 2) or plain.ndim != 3 or plain.shape[1:] != (count, count) or not along:
+        return skipped("The outputs have no class for each place, or another number of classes than of places.")
+    own = torch.zeros(2)
+    for place in range(count):
+        changed = x.movedim(along[0], 0).clone()
+        changed[place] = another(x).movedim(along[0], 0)[place]
+        found = (outputs_of(subject, model, changed.movedim(0, along[0])) - plain).abs().sum(0)
+        for at in (0, 1):
+            per_place = found.sum(1 - at)
+            own[at] += float(per_place[place] / per_place.mean().clamp_min(1e-12)) / count
+    if own[axis - 1] > FOLLOWS * max(1.0, float(own[2 - axis])):
+        return AXIS.failed(
+            f"Along axis {axis}, which the loss takes for the classes, outputs follow the places of the input: each "
+            f"changes {float(own[axis - 1]):.2g} times as much with its own place as the average, along the other axis "
+            f"{float(own[2 - axis]):.2g} times."
+        )
+    return passed("It is the other axis that follows the places.")
+
+
+@check(family="model", stage=2, cost=2, causes=[ORDER])
+def order_is_seen_where_it_matters(subject: Subject):
+    """A model whose outputs stay as they are when words change places has targets that no order tells."""
+    x, labels = subject.drawn_train.x, labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    if x.is_floating_point() or x.ndim != 2 or x.shape[1] < FEWEST_PLACES or labels is None:
+        return skipped("The inputs are no texts with a class each.")
+    asked = batch_of(subject)
+    for model in (subject.once(settled), stirred(subject)):
+        plain = outputs_of(subject, model, asked)
+        for _ in range(ORDERS):
+            other = asked[:, torch.randperm(x.shape[1], device=asked.device)]
+            if most(outputs_of(subject, model, other) - plain) > ROUNDING * 10 * spread(plain):
+                return passed("The outputs change with the order.")
+    rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST_LEARNT]
+    by_words, by_order = (_known(each, labels[rows]) for each in _features(x[rows]))
+    told = f"{by_order:.0%} of it from which word comes before which, {by_words:.0%} from the words alone"
+    if by_order > LEARNT and by_words < MUCH_LESS * by_order:
+        return ORDER.failed(
+            f"In any order the same words give the same outputs, and a learner of the class knows {told}."
+        )
+    return passed(f"The outputs do not change with the order; of the class a learner knows {told}.")
+
+
+def _features(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How often each of the frequent words is in a text, and how often one comes before another."""
+    words, counts = x.unique(return_counts=True)
+    words = words[counts.argsort(descending=True)[:WORDS]]
+    there = (x[:, :, None] == words).float()
+    before = there.cumsum(1) - there
+    return there.sum(1).sqrt(), torch.einsum("npa,npb->nab", before, there).flatten(1).sqrt()
+
+
+def _known(features: torch.Tensor, labels: torch.Tensor) -> float:
+    """What a learner knows of the classes of texts that it did not see, 0 to 1."""
+    targets = torch.nn.functional.one_hot(labels.clamp_min(0)).float()
+    return max(0.0, agreement(Learner(features[:, :, None, None], targets).held_out, targets))
