@@ -5,7 +5,7 @@ from torch import nn
 
 from recipe_core.checks.layers import layers_of
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import rehearsal
+from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
@@ -17,6 +17,9 @@ LEAST = 1e-4  # of it: less may be rounding
 FARTHEST = 0.05  # of a layer's length
 RISES = 0.5  # of what the gradient says, in the other direction; a gradient that is only a guess falls near 0
 MOST_AT_BOUNDS = 0.2  # of the weights
+SLIGHT = 0.02  # of the loss function's value enters what is differentiated; a batch taken in parts enters by more
+PATIENT, LAST = 120, 20  # steps
+FALLS = 0.9  # what is left of the loss, where something is learnt
 
 REVERSED = Cause(
     "gradient-reversed",
@@ -28,6 +31,12 @@ CUT_OFF = Cause(
     "weights-clipped",
     "Each step cuts the weights themselves off at a bound, where most of them then sit and cannot learn.",
     "Clip the gradient (torch.nn.utils.clip_grad_norm_) before the step, not the weights after it.",
+    0.8,
+)
+OUTWEIGHED = Cause(
+    "loss-outweighed",
+    "The loss function's value is a tiny part of what the step differentiates: the rest decides what is learnt.",
+    "Look at the weights of the terms of the loss: were they swapped, or is one a mean and another a sum?",
     0.8,
 )
 
@@ -128,3 +137,28 @@ def _at_bounds(weight: torch.Tensor) -> int:
     most = weight.abs().max()
     above, below = int((weight == most).sum()), int((weight == -most).sum())
     return above + below if most and min(above, below) > 1 else 0
+
+
+@check(family="optimisation", stage=2, cost=2, causes=[OUTWEIGHED])
+def the_loss_is_not_outweighed(subject: Subject):
+    """Where the step gives the loss function's value little weight, the loss falls all the same, or falls no more if it
+    gets its whole weight."""
+    factors = [sum(call.factors) for call in subject.once(rehearsal).calls if call.factors]
+    weight = max(factors, default=1.0)
+    if not 0 < weight < SLIGHT:
+        return passed(f"It enters {weight:.3g} times.")
+    own = _left_of_loss(rehearse(subject, PATIENT))
+    told = f"The loss enters {weight:.3g} times what the step differentiates, and {PATIENT} steps leave {own:.0%} of it"
+    if own < FALLS:
+        return passed(f"{told}.")
+    other = _left_of_loss(rehearse(subject, PATIENT, scale=1 / weight))
+    if other < FALLS:
+        return OUTWEIGHED.failed(f"{told}; if it enters once, {other:.0%}.", weight=weight)
+    return passed(f"{told}; if it enters once, {other:.0%}.")
+
+
+def _left_of_loss(run: Rehearsal) -> float:
+    """After the steps, of what the loss function gave at first."""
+    values = [call.value for call in run.calls if call.factors]
+    last = values[-LAST:]
+    return sum(last) / len(last) / values[0] if values and values[0] else 1.0

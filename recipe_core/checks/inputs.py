@@ -17,12 +17,11 @@ MOST_CHANNELS, LEAST_SIDE = 4, 8
 SMOOTHER = 0.65  # of the roughness: one order is right, and any other mixes rows or channels
 FEW = 16  # numbers of an input, which may all be one by chance
 LEVELS = 3  # so few values in all images together
-WEAK, STRONG = (
-    0.04,
-    25.0,
-)  # of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter
+# Of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter.
+WEAK, STRONG = 0.04, 25.0
 PROBED = 128  # images
 SAME = 1e-3  # of a length
+LEAST_VARIED = 0.05  # of the mean: what varies less is of one length whatever it is
 
 NOT_FINITE = Cause(
     "inputs-not-finite",
@@ -171,7 +170,9 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
 
 
 def _of_one_length(rows: torch.Tensor) -> bool:
-    """Whether each input is scaled by itself, as embeddings of length 1 and histograms are."""
+    """Whether each input is scaled by itself, as embeddings of length 1 and histograms are; not if all but constant."""
+    if float(rows.std()) < LEAST_VARIED * float(rows.mean().abs()):
+        return False
     lengths = (rows.norm(dim=1), rows.sum(1))
     return any(float(each.std()) < SAME * float(each.mean()) for each in lengths)
 

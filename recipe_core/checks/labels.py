@@ -64,7 +64,7 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
     # What was learnt by heart of images that both splits have says nothing of the others' labels.
     known = shared_by_the_splits(subject) > SHARED
     doubts = () if known else (*_partly(subject, both), *_ambiguous(subject, both))
-    for each in (*_unrelated(subject, both), *_numbered(both), *doubts):
+    for each in (*_unrelated(subject, both), *numbered(both), *doubts):
         found = True
         yield each
         if each.cause == UNRELATED.id or each.cause == NUMBERED.id:
@@ -140,7 +140,7 @@ def _structured(split: Lesson) -> bool:
     return float((images[..., 1:] * images[..., :-1]).mean() / images.square().mean().clamp_min(1e-12)) > 0.2
 
 
-def _numbered(both: Lessons) -> Iterator[Result]:
+def numbered(both: Lessons) -> Iterator[Result]:
     """Another numbering of the classes under which the splits agree much better."""
     if both.train.labels is None or both.val.labels is None or both.train.targets.shape[1] > MOST_CLASSES:
         return

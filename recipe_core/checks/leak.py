@@ -27,6 +27,8 @@ PAIRS, EVEN = 1.8, 0.25  # images in a family; its variance as a multiple of its
 # The same of copies that are looked for moved: they are seldom all found, and drawings have families by chance of which
 # some are large (a variance of 0.65 of the mean and more).
 CLOSE_MOVED, PAIRS_MOVED, EVEN_MOVED = 0.4, 1.4, 0.5
+GAP, LEAST_APART = 1.6, 0.02  # of the distances to two neighbours, one after the other; of the usual distance: rounding
+FEW, LEAST_VALUES, MOST_GROUND = 64, 64, 0.2  # pictures that are looked at; different numbers of one; the same number
 LEAST_SIDE, MOST_SEEN, MOST_NEW = 16, 1500, 500  # px; images
 MOST_RELATED = 6000  # images that are all compared with each other
 LUCK = 6  # rows: there might have been three pairs more
@@ -86,7 +88,7 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     # Of rows with few values some are the same by chance, within a split as between the two.
     # Training may hold copies on purpose: then validation says how many there are by chance, if with less precision.
     by_chance = (_twinned(asked) + LUCK / len(asked)) * len(known) / len(asked)
-    usual = min(_twinned(known), by_chance)
+    usual = 0.0 if _is_rich(new.x) else min(_twinned(known), by_chance)
     share = twins / len(asked)
     beyond_chance = max(2 * usual, usual + SURE * (usual / len(asked)) ** 0.5)
     if twins < FEWEST or share < LEAST or share < beyond_chance:
@@ -184,7 +186,8 @@ def _moved(seen: Sample, new: Sample) -> Result | None:
         float(related[rows, :count].any(1).double().mean()) for rows in (slice(count), slice(count, None))
     )
     sizes = _families(related)
-    if min(within, across) < OFTEN or sizes.mean() < PAIRS_MOVED or sizes.var() > EVEN_MOVED * sizes.mean():
+    even = sizes.mean() >= PAIRS_MOVED and sizes.var() <= EVEN_MOVED * sizes.mean()
+    if min(within, across) < OFTEN or not (even or (_is_rich(new.x) and _gap(apart[count:], usual[count:]) > GAP)):
         return None
     return LEAK.failed(
         f"{across:.0%} of {len(x) - count} validation images are near copies of training images, moved, mirrored or "
@@ -193,6 +196,23 @@ def _moved(seen: Sample, new: Sample) -> Result | None:
         share=across,
         usual=within,
     )
+
+
+def _gap(apart: torch.Tensor, usual: torch.Tensor) -> float:
+    """By how much the distances of an image to its neighbours leap at most from one to the next, the median of all.
+
+    Copies are at hand and then nothing for a while; of images alike by chance, each next one is a little farther.
+    """
+    near = apart.topk(NEIGHBOURS, dim=1, largest=False).values.maximum(LEAST_APART * usual)
+    return float((near[:, 1:] / near[:, :-1]).max(1).values.median())
+
+
+def _is_rich(x: torch.Tensor) -> bool:
+    """Whether pictures have no ground of one value, as photographs and noisy ones: no two are the same by chance."""
+    rows = x[:FEW].flatten(1)
+    grounds = torch.tensor([int(row.unique(return_counts=True)[1].max()) / row.numel() for row in rows])
+    values = torch.tensor([len(row.unique()) for row in rows], dtype=torch.float)
+    return rows.shape[1] >= LEAST_VALUES and float(grounds.median()) < MOST_GROUND and values.median() >= LEAST_VALUES
 
 
 def _views(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -232,6 +252,16 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
     sizes = _families(apart < CLOSE * usual)
     return float(sizes.mean()) if sizes.mean() > PAIRS and sizes.var() < EVEN * sizes.mean() else 0.0
+
+
+def relatives(images: torch.Tensor) -> float:
+    """How many images of a split each has that are near copies, itself among them, as frames of one clip."""
+    if len(images) < 2 * NEIGHBOURS:
+        return 1.0
+    described = _described(images)
+    apart = (2 - 2 * (described @ described.T).fill_diagonal_(-1)).clamp_min(0).sqrt()
+    usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
+    return float(_families(apart < CLOSE_MOVED * usual).mean())
 
 
 def _described(x: torch.Tensor) -> torch.Tensor:

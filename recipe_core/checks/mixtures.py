@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from recipe_core.checks.augmentation import CHANGED
+from recipe_core.checks.labels import UNRELATED
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
@@ -20,49 +21,80 @@ MOST = 32  # images of a batch that are looked at
 ROUNDS = 8  # batches: chance may mix little
 EXPLAINED = 1e-3  # of an image's length, or its numbers, may be missing if it is a mixture of those of the batch
 UNMIXED = 0.98  # of an image is one of the batch
+MOST_DISTURBED = 0.7  # of a batch's labels are left as they are: some are changed on purpose (Xie et al. 2016)
+COLLATE = "The loader's collate function"
 UNTOLD = 0.1  # of a label: what the loss does not know of what is mixed
 
 
-@check(family="data", stage=1, cost=0.5, causes=[CHANGED])
-def mixed_images_have_mixed_labels(subject: Subject) -> Result:
-    """Where the loader's collate function, or `augment`, mixes the images of a batch, it mixes their labels alike."""
-    found = {}
+@check(family="data", stage=1, cost=0.5, causes=[CHANGED, UNRELATED])
+def mixed_images_have_mixed_labels(subject: Subject) -> Iterator[Result]:
+    """What the loader's collate function, or `augment`, makes of a batch leaves each image its label, and mixes labels
+    as it mixes images."""
+    results, known = [], False
     for name, change in _changes(subject).items():
-        classes = subject.pipeline.num_classes
-        told = [untold(x, y, mixed, targets, classes) for x, y, (mixed, targets) in _tried(subject, change)]
-        known = [each for each in told if each is not None]
-        if known:
-            found[name] = sum(known) / len(known)
-    for name, share in found.items():
-        if share > UNTOLD:
-            return CHANGED.failed(
-                f"{name} mixes images and not their labels: {share:.0%} of an image they do not tell."
+        tried = list(_tried(subject, name, change))
+        kept = [each for each in (_kept(*one) for one in tried) if each is not None]
+        told = [each for each in (untold(*one, subject.pipeline.num_classes) for one in tried) if each is not None]
+        known |= bool(kept or told)
+        if len(kept) == len(tried) > 1 and max(kept) < MOST_DISTURBED:
+            results.append(
+                UNRELATED.failed(
+                    f"{name} brings images and labels into different orders: {sum(kept) / len(kept):.0%} of a batch "
+                    "keep theirs."
+                )
             )
-    return passed("Labels are mixed as images are, or nothing is mixed.") if found else skipped("No batch is mixed.")
+        elif told and sum(told) / len(told) > UNTOLD:
+            results.append(
+                CHANGED.failed(
+                    f"{name} mixes images and not their labels: {sum(told) / len(told):.0%} of an image they do not "
+                    "tell."
+                )
+            )
+    healthy = passed("Labels stay with their images.") if known else skipped("No batch is mixed.")
+    yield from results or [healthy]
 
 
 def _changes(subject: Subject) -> dict[str, Any]:
-    """What makes a batch of the list of samples."""
+    """What makes a batch of the list of samples, or of a raw batch."""
     collate = getattr(subject.pipeline.train_loader, "collate_fn", None)
     augment = subject.pipeline.augment
-    found = {} if collate in (None, default_collate) else {"The loader's collate function": collate}
-    return found | ({"`augment`": lambda items: augment(*default_collate(items))} if augment else {})
+    return ({} if collate in (None, default_collate) else {COLLATE: collate}) | (
+        {"`augment`": augment} if augment else {}
+    )
 
 
-def _tried(subject: Subject, change: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, Any]]:
-    """Images and targets of some batches, and what was made of both."""
-    loader: Any = subject.pipeline.train_loader
-    dataset: Any = getattr(loader, "dataset", None)
-    size = getattr(loader, "batch_size", None) or MOST
-    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        return
-    for _ in range(ROUNDS):
+def _tried(subject: Subject, name: str, change: Any) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Images and targets of some batches, and what was made of them."""
+    for items in _raw_items(subject, name):
         subject.check_time()
-        items = [dataset[row] for row in torch.randperm(len(dataset))[: min(size, MOST)].tolist()]
+        together = change if name == COLLATE else lambda each: change(*default_collate(each))
         with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
             # A sample that is a batch of its own has nothing to be mixed with; in all else it is prepared alike.
-            x, y = (torch.cat(each) for each in zip(*[change([item]) for item in items], strict=True))
-            yield x.clone(), y.clone(), change(items)
+            x, y = (torch.cat(each) for each in zip(*[together([item]) for item in items], strict=True))
+            yield x.clone(), y.clone(), *together(items)
+
+
+def _raw_items(subject: Subject, name: str) -> Iterator[list]:
+    """Lists of samples (x, y), as the dataset gives them or as they stand in the raw batches."""
+    dataset: Any = getattr(subject.pipeline.train_loader, "dataset", None)
+    size = min(getattr(subject.pipeline.train_loader, "batch_size", None) or MOST, MOST)
+    if name != COLLATE and subject.pipeline.raw_train_loader is not None and subject.raw_train is not None:
+        for x, y in subject.raw_train.batches[:ROUNDS]:
+            yield [(image, target) for image, target in zip(x[:size], y[:size], strict=True)]
+    elif hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+        for _ in range(ROUNDS):
+            yield [dataset[row] for row in torch.randperm(len(dataset))[:size].tolist()]
+
+
+def _kept(x: torch.Tensor, y: torch.Tensor, made: torch.Tensor, targets: torch.Tensor) -> float | None:
+    """The share of targets that are still those of their images, where these only have another order; else None."""
+    if x.shape[1:] != made.shape[1:] or y.shape != targets.shape or len(x) != len(made) or len(y.unique()) < 2:
+        return None
+    rows, found = x.flatten(1).cpu(), made.flatten(1).to(x).cpu()
+    same = (found[:, None] == rows).all(2)
+    if not bool((same.sum(1) == 1).all()):
+        return None
+    return float((y.cpu()[same.double().argmax(1)] == targets.cpu()).double().mean())
 
 
 def untold(x: torch.Tensor, y: torch.Tensor, mixed: torch.Tensor, told: torch.Tensor, classes: int) -> float | None:

@@ -14,6 +14,7 @@ from recipe_core.training.checkpoint import seed_everything
 
 MOST_ACCUMULATED = 64  # batches before one update
 ALONG = 0.1  # cosine with the gradient that no step downhill has
+IDLE = 1e-3  # of the highest rate: what is tuned gets a tenth or a hundredth of it
 ROUNDING = 1e-3  # of the norm: gradients of equal weights and batches differ by rounding only
 
 NOT_ZEROED = Cause(
@@ -36,7 +37,8 @@ OTHERS = Cause(
 )
 MISSES = Cause(
     "optimizer-misses-parameters",
-    "Some layers stay at their random initial weights, as the optimizer was not given their parameters.",
+    "Some layers stay at their random initial weights, as the optimizer was not given their parameters, or next to no "
+    "rate for them.",
     "Give the optimizer all of model.parameters(), or set requires_grad_(False) where layers are frozen on purpose.",
     0.7,
 )
@@ -74,15 +76,16 @@ def optimizer_holds_the_models_parameters(subject: Subject):
     optimizer = subject.optimizer(model)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
     missed = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in held]
-    missed += [] if subject.pipeline.scheduler_fn else _without_rate(model, optimizer)
-    missed = [name for name in missed if not run.moved.get(name, False)]
+    idle = [] if subject.pipeline.scheduler_fn else _without_rate(model, optimizer)
+    missed += idle
+    missed = [name for name in missed if not run.moved.get(name, False) or name in idle]
     foreign = held - {id(each) for each in model.parameters()}
     stepped = {id(each.optimizer): each.optimizer for each in run.updates}
     if len(run.updates) > 4 and len(stepped) == len(run.updates):
         return OTHERS.failed(f"{len(stepped)} updates were made by as many optimizers: its state is lost each time.")
     if not missed:
         return passed(f"All {len(trainable)} trainable parameters are in the optimizer.")
-    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer, or at a rate of zero"
+    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer, or at next to no rate"
     told += f": {_some(missed)}"
     if foreign:
         return OTHERS.failed(f"{told}; it holds {len(foreign)} tensors that are not the model's.", parameters=missed)
@@ -92,10 +95,9 @@ def optimizer_holds_the_models_parameters(subject: Subject):
 
 
 def _without_rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Parameters in a group whose rate is zero, where other groups have one."""
-    if not any(group["lr"] for group in optimizer.param_groups):
-        return []
-    still = {id(each) for group in optimizer.param_groups if not group["lr"] for each in group["params"]}
+    """Parameters in a group whose rate is next to nothing beside that of others."""
+    most = max(float(group["lr"]) for group in optimizer.param_groups)
+    still = {id(each) for group in optimizer.param_groups if group["lr"] < IDLE * most for each in group["params"]}
     return [name for name, each in model.named_parameters() if each.requires_grad and id(each) in still]
 
 

@@ -149,7 +149,7 @@ def training_lowers_the_loss(subject: Subject):
     leaps = own.share > 1.02 and own.run.update_ratio > LEAPS * len(own.run.losses)
     bound = 0.97 if leaps else min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share)
     # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
-    for factor in (0.1, 0.01, 1e-3):
+    for factor in (0.1, 0.01, 1e-3, *((1e-4, 1e-5) if math.isinf(own.share) else ())):
         other = course(subject, times(factor), scheduled=False, steps=PATIENT if leaps else STEPS)
         if other.share < bound and other.highest < 2:
             return HIGH.failed(

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import default_collate
 
 from recipe_core.checks.keep import Kept
@@ -59,7 +60,13 @@ class Sample:
 
     @functools.cached_property
     def x(self) -> torch.Tensor:
-        """The inputs of all batches, on the CPU; of batches whose images have another size than the first: none."""
+        """The inputs of all batches, on the CPU; of batches whose images have another size than the first: none.
+
+        Texts are filled up to the longest, with the zeros that fill them up within their batches.
+        """
+        if self._are_texts:
+            longest = max(x.shape[1] for x, _ in self.batches)
+            return torch.cat([F.pad(x.detach().cpu(), (0, longest - x.shape[1])) for x, _ in self.batches])
         return torch.cat([x.detach().cpu() for x, _ in self._alike])
 
     @functools.cached_property
@@ -85,7 +92,13 @@ class Sample:
         return Sample([(x[:size], y[:size]) for (x, y), size in zip(kept, sizes, strict=True)], False, self.seconds)
 
     @property
+    def _are_texts(self) -> bool:
+        return all(x.ndim == 2 and not x.is_floating_point() and y.ndim == 1 for x, y in self.batches)
+
+    @property
     def _alike(self) -> list:
+        if self._are_texts:
+            return self.batches
         first = self.batches[0][0].shape[1:]
         return [batch for batch in self.batches if batch[0].shape[1:] == first]
 
@@ -262,9 +275,11 @@ class Subject:
             return None
         drawn = _indices(loader) or range(len(dataset))
         rows = [drawn[at] for at in torch.randperm(len(drawn))[:MOST_SAMPLES].tolist()]
-        return self.draw(
-            default_collate([dataset[row] for row in rows[at : at + 64]]) for at in range(0, len(rows), 64)
-        )
+        with contextlib.suppress(RuntimeError, TypeError):  # samples of unequal length: only the loader joins them
+            return self.draw(
+                default_collate([dataset[row] for row in rows[at : at + 64]]) for at in range(0, len(rows), 64)
+            )
+        return None
 
     # Models
 
