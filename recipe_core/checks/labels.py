@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
+from recipe_core.checks.blocks import wrong_block
 from recipe_core.checks.leak import shared_by_the_splits
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.registry import Cause, check
@@ -25,6 +26,7 @@ RARE = 0.02  # share of right labels that the learner contradicts most
 # Share of wrong labels: a third is found in data from search engines, and training stands it.
 NOISE = 0.34
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
+OFTEN = 0.2  # the same of each of several pairs
 TOLD = 0.4  # share of a target's variance
 SURE = 5.0  # deviations of a difference of two shares
 APART = 4.0  # the same of two classes, once training is known to tell nothing of them
@@ -69,6 +71,15 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
         yield each
         if each.cause == UNRELATED.id or each.cause == NUMBERED.id:
             return
+    if not found and not known and both.train.strength > FOUND and (block := wrong_block(subject)):
+        found = True
+        yield PARTLY.failed(
+            f"Of training samples {block.first:,} to {block.last:,}, in the order of the dataset, held-out images tell "
+            f"{block.within:.0%} of the labels, as guessing does; of the others {block.outside:.0%}.",
+            0.7,
+            first=block.first,
+            last=block.last,
+        )
     if not found:
         strength = f"{both.train.strength:.0f} deviations above what shuffled labels give"
         yield passed(f"The labels of held-out images can be learnt: {strength} in training.")
@@ -233,6 +244,7 @@ def _taken_for_each_other(both: Lessons) -> str:
             (both.val, both.train.learner.predict(both.val.images)),
         )
     )
+    pairs = []  # that are taken for each other a little less, of which one alone might be a coincidence
     for one in range(classes):
         for other in range(one):
             there, on_val = (min(float(each[one, other]), float(each[other, one])) for each in (train, across))
@@ -240,20 +252,34 @@ def _taken_for_each_other(both: Lessons) -> str:
             if (
                 there > CONFUSED
                 and on_val > CONFUSED
-                and (apart < there / 3 or _surely_less(both, val, train, one, other))
+                and (apart < there / 3 or _surely_less(both, val, train, [(one, other)]))
             ):
                 return (
                     f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
                     f"more, in validation in {apart:.0%} at most."
                 )
-    return ""
+            if min(_mutual(train, one, other), _mutual(across, one, other)) > OFTEN:
+                pairs.append((one, other))
+    if len(pairs) < 2 or not _surely_less(both, val, train, pairs):
+        return ""
+    there, apart = (sum(_mutual(each, *pair) for pair in pairs) / len(pairs) for each in (train, val))
+    if apart > there / 2:
+        return ""
+    named = ", ".join(f"{other} and {one}" for one, other in pairs)
+    return f"Of classes {named} {there:.0%} are taken for each other in training, {apart:.0%} in validation."
 
 
-def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, one: int, other: int) -> bool:
-    """Whether a learner of validation, which may be small, takes two classes for each other far less often than one of
+def _mutual(shares: torch.Tensor, one: int, other: int) -> float:
+    """How many samples of two classes are taken for the other, if it is so both ways."""
+    given = sorted((float(shares[one, other]), float(shares[other, one])))
+    return sum(given) / 2 if given[0] > given[1] / 3 else 0.0
+
+
+def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, pairs: list[tuple[int, int]]) -> bool:
+    """Whether a learner of validation, which may be small, takes classes for each other far less often than one of
     training, which saw more of them."""
     less = variance = 0.0
-    for given, said in ((one, other), (other, one)):
+    for given, said in [*pairs, *((other, one) for one, other in pairs)]:
         for split, shares, sign in ((both.train, train, 1), (both.val, val, -1)):
             assert split.labels is not None
             share, count = float(shares[given, said]), int(split.labels.eq(given).sum())

@@ -160,7 +160,7 @@ def _is_adapted(subject: Subject, model: nn.Module, name: str) -> bool:
         for each in whole.parameters():
             each.add_(torch.randn_like(each) * 0.1 if each.requires_grad else 0.0)
         apart.append(whole(x + 1) - whole(x))
-    return isinstance(apart[0], torch.Tensor) and not torch.allclose(*apart, rtol=1e-3, atol=1e-5)
+    return isinstance(apart[0], torch.Tensor) and not torch.allclose(apart[0], apart[1], rtol=1e-3, atol=1e-5)
 
 
 def _is_weighty(model: nn.Module, name: str) -> bool:

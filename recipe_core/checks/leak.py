@@ -212,7 +212,11 @@ def _is_rich(x: torch.Tensor) -> bool:
     rows = x[:FEW].flatten(1)
     grounds = torch.tensor([int(row.unique(return_counts=True)[1].max()) / row.numel() for row in rows])
     values = torch.tensor([len(row.unique()) for row in rows], dtype=torch.float)
-    return rows.shape[1] >= LEAST_VALUES and float(grounds.median()) < MOST_GROUND and values.median() >= LEAST_VALUES
+    return (
+        rows.shape[1] >= LEAST_VALUES
+        and float(grounds.median()) < MOST_GROUND
+        and float(values.median()) >= LEAST_VALUES
+    )
 
 
 def _views(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -99,10 +99,11 @@ def lessons(subject: Subject) -> Lessons:
     return Lessons(lesson(subject.drawn_train, classes), lesson(subject.drawn_val, classes))
 
 
-def lesson(sample: Sample, classes: int) -> Lesson:
-    """Of a part of a sample that is spread over it."""
+def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:
+    """Of a part of a sample that is spread over it; or of the first, in their order."""
     count = len(sample.x)
-    rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST]
+    rows = torch.randperm(count, generator=torch.Generator().manual_seed(0)) if shuffled else torch.arange(count)
+    rows = rows[:MOST]
     images, labels = as_images(sample.x[rows]), labels_of(sample.y[rows], classes)
     if labels is not None:
         images, labels = images[labels >= 0], labels[labels >= 0]  # what a loss leaves out has no class

@@ -34,7 +34,8 @@ def mixed_images_have_mixed_labels(subject: Subject) -> Iterator[Result]:
     for name, change in _changes(subject).items():
         tried = list(_tried(subject, name, change))
         kept = [each for each in (_kept(*one) for one in tried) if each is not None]
-        told = [each for each in (untold(*one, subject.pipeline.num_classes) for one in tried) if each is not None]
+        classes = subject.pipeline.num_classes
+        told = [each for each in (untold(*one, classes) for one in tried) if each is not None]
         known |= bool(kept or told)
         if len(kept) == len(tried) > 1 and max(kept) < MOST_DISTURBED:
             results.append(
@@ -63,7 +64,9 @@ def _changes(subject: Subject) -> dict[str, Any]:
     )
 
 
-def _tried(subject: Subject, name: str, change: Any) -> Iterator[tuple[torch.Tensor, ...]]:
+def _tried(
+    subject: Subject, name: str, change: Any
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Images and targets of some batches, and what was made of them."""
     for items in _raw_items(subject, name):
         subject.check_time()

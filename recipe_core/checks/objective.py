@@ -208,6 +208,7 @@ def _judged(asked: Objective, can: Reach) -> Result:
 
 def _is_linear_in_shares(asked: Objective) -> bool:
     """Whether the loss follows the mean probability of the right class, as a softmax of the outputs gives it."""
+    assert asked.truth is not None
     chance = torch.Generator().manual_seed(0)
     trials = [torch.randn(asked.like.shape, generator=chance) * size for size in (0.5, 1.0, 2.0, 3.0, 4.0, 6.0)]
     trials = [each + by * asked.truth for each, by in zip(trials, (0, 4, -2, 6, 2, -4), strict=True)]

@@ -103,7 +103,7 @@ def _endless(subject: Subject) -> Result | None:
     with torch.no_grad():
         outputs = subject.outputs(subject.model().eval(), x)
     y = y.to(outputs.device)
-    if not subject.pipeline.num_classes or outputs.shape != y.shape or not y.is_floating_point() or _hinge(y):
+    if not subject.pipeline.num_classes or outputs.shape != y.shape or not y.is_floating_point():
         return None
     if bool(((y >= 0) & (y <= 1)).all()):
         return None

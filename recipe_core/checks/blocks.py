@@ -1,0 +1,83 @@
+"""Is there a stretch of the training data, in the order in which it is stored, whose labels belong to other images?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from recipe_core.checks.lessons import MOST, lesson
+from recipe_core.checks.subject import Subject
+
+FEWEST = 300  # samples
+SHORTEST, LONGEST = 0.1, 0.9  # of them
+STEPS = 40  # places where a stretch may begin or end
+ORDERS = 50  # at random, to see what chance makes of stretches
+BEYOND_CHANCE = 1.3  # times the largest difference of these
+TOLD = 0.3  # of what is not chance, that a learner tells outside
+GUESSED = 0.15  # of that, at most, within
+
+
+@dataclass(frozen=True)
+class Block:
+    """Samples first to last of the stored data, and the share of right answers within and outside."""
+
+    first: int
+    last: int
+    within: float
+    outside: float
+
+
+def wrong_block(subject: Subject) -> Block | None:
+    """A stretch of the training set in which labels are told no better than by chance, unlike in the rest.
+
+    What is compared is each sample with others of its class, so that a class that is hard, and stored in one piece, is
+    no such stretch.
+    """
+    dataset: Any = getattr(subject.pipeline.train_loader, "dataset", None)
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")) or len(dataset) < FEWEST:
+        return None
+    every = -(-len(dataset) // MOST)
+    rows = range(0, len(dataset), every)
+    try:
+        drawn = subject.draw(
+            default_collate([dataset[row] for row in rows[at : at + 50]]) for at in range(0, len(rows), 50)
+        )
+    except (RuntimeError, TypeError):  # samples of unequal length
+        return None
+    split = lesson(drawn, subject.pipeline.num_classes, shuffled=False)
+    if not split.usable or split.labels is None or len(split.images) < FEWEST:
+        return None
+    right = (split.learner.held_out.argmax(1) == split.labels).double()
+    usual = torch.zeros(split.targets.shape[1], dtype=torch.float64).index_reduce(
+        0, split.labels, right, "mean", include_self=False
+    )
+    first, last, lack = _lowest(right - usual[split.labels])
+    chance = torch.Generator().manual_seed(0)
+    by_chance = max(
+        _lowest((right - usual[split.labels])[torch.randperm(len(right), generator=chance)])[2] for _ in range(ORDERS)
+    )
+    inside = torch.zeros(len(right), dtype=torch.bool)
+    inside[first:last] = True
+    guess = float((split.labels.bincount() / len(right)).square().sum())
+    within, outside = float(right[inside].mean()), float(right[~inside].mean())
+    above, told = within - guess, outside - guess
+    if lack < BEYOND_CHANCE * by_chance or told < TOLD * (1 - guess) or above > GUESSED * told:
+        return None
+    return Block(first * every, last * every, within, outside)
+
+
+def _lowest(residuals: torch.Tensor) -> tuple[int, int, float]:
+    """The stretch whose sum is lowest for its length: where it begins and ends, and how low, in deviations."""
+    count = len(residuals)
+    edges = torch.linspace(0, count, STEPS + 1).round().long()
+    sums = torch.cat([torch.zeros(1, dtype=residuals.dtype), residuals.cumsum(0)])[edges]
+    best = (0, count, 0.0)
+    for start in range(STEPS):
+        for end in range(start + 1, STEPS + 1):
+            length = int(edges[end] - edges[start])
+            if SHORTEST * count <= length <= LONGEST * count:
+                lack = float(sums[start] - sums[end]) / (length * (1 - length / count)) ** 0.5
+                if lack > best[2]:
+                    best = (int(edges[start]), int(edges[end]), lack)
+    return best
