@@ -52,19 +52,18 @@ def wrong_block(subject: Subject) -> Block | None:
     usual = torch.zeros(split.targets.shape[1], dtype=torch.float64).index_reduce(
         0, split.labels, right, "mean", include_self=False
     )
-    first, last, lack = _lowest(right - usual[split.labels])
+    residuals = right - usual[split.labels]
+    first, last, lack = _lowest(residuals)
     chance = torch.Generator().manual_seed(0)
-    by_chance = max(
-        _lowest((right - usual[split.labels])[torch.randperm(len(right), generator=chance)])[2] for _ in range(ORDERS)
-    )
+    by_chance = max(_lowest(residuals[torch.randperm(len(right), generator=chance)])[2] for _ in range(ORDERS))
     inside = torch.zeros(len(right), dtype=torch.bool)
     inside[first:last] = True
     guess = float((split.labels.bincount() / len(right)).square().sum())
     within, outside = float(right[inside].mean()), float(right[~inside].mean())
     above, told = within - guess, outside - guess
-    if lack < BEYOND_CHANCE * by_chance or told < TOLD * (1 - guess) or above > GUESSED * told:
-        return None
-    return Block(first * every, last * every, within, outside)
+    if lack > BEYOND_CHANCE * by_chance and told > TOLD * (1 - guess) and above < GUESSED * told:
+        return Block(first * every, last * every, within, outside)
+    return None
 
 
 def _lowest(residuals: torch.Tensor) -> tuple[int, int, float]:

@@ -73,8 +73,11 @@ def _tried(
         together = change if name == COLLATE else lambda each: change(*default_collate(each))
         with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
             # A sample that is a batch of its own has nothing to be mixed with; in all else it is prepared alike.
-            x, y = (torch.cat(each) for each in zip(*[together([item]) for item in items], strict=True))
-            yield x.clone(), y.clone(), *together(items)
+            alone, targets = zip(*[together([item]) for item in items], strict=True)
+            made, told = together(items)
+            if made.ndim == 2 and not made.is_floating_point():  # texts, filled up to the longest of their batch
+                alone = tuple(F.pad(x, (0, made.shape[1] - x.shape[1])) for x in alone)
+            yield torch.cat(alone), torch.cat(targets), made, told
 
 
 def _raw_items(subject: Subject, name: str) -> Iterator[list]:

@@ -4,6 +4,8 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     data_inputs,
     data_labels,
     evaluation_bugs,
+    fifth_look,
+    fifth_look_data,
     fourth_look,
     model_layers,
     model_outputs,
