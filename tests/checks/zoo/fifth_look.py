@@ -146,29 +146,32 @@ def targets_far_off(broken):
     return healthy(images.with_(y=images.y + by, val_y=images.val_y + by), "mlp", loss_fn=F.l1_loss)
 
 
-class Adapted(nn.Linear):
+class Adapted(nn.Module):
     """A frozen layer and beside it two factors that train (Hu et al. 2021)."""
 
-    def __init__(self, inputs: int, outputs: int, scale: float):
-        super().__init__(inputs, outputs)
-        self.requires_grad_(False)
-        self.down = nn.Parameter(torch.randn(8, inputs) * scale)
-        self.up = nn.Parameter(torch.zeros(outputs, 8))
+    def __init__(self, inputs: int, outputs: int, scale: float, rank: int):
+        super().__init__()
+        self.base = nn.Linear(inputs, outputs).requires_grad_(False)
+        self.down = nn.Parameter(torch.randn(rank, inputs) * scale)
+        self.up = nn.Parameter(torch.zeros(outputs, rank))
 
     def forward(self, x):
-        return super().forward(x) + x @ self.down.T @ self.up.T
+        return self.base(x) + x @ self.down.T @ self.up.T
+
+
+def adapted(scale: float, rank: int) -> nn.Module:
+    layers = (Adapted(64, 64, scale, rank) for _ in range(2))
+    return nn.Sequential(nn.Flatten(), *(each for layer in layers for each in (layer, nn.ReLU())), nn.Linear(64, 10))
 
 
 @bug("model", "layers-not-trained")
 def both_factors_are_zero(broken):
-    scale = 0.0 if broken else 0.1
+    return healthy(digits(), lambda: adapted(0.0 if broken else 0.1, 8))
 
-    def model():
-        return nn.Sequential(
-            nn.Flatten(), Adapted(64, 64, scale), nn.ReLU(), Adapted(64, 64, scale), nn.ReLU(), nn.Linear(64, 10)
-        )
 
-    return healthy(digits(), model)
+@unusual
+def adapters_as_wide_as_their_layers():
+    return healthy(digits(), lambda: adapted(0.1, 64))
 
 
 class Reversed(torch.autograd.Function):
@@ -285,6 +288,6 @@ def decay_of_blocks_that_start_at_zero():
         return net
 
     def optimizer(model):
-        return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+        return torch.optim.SGD(model.parameters(), lr=0.004, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     return healthy(textures(), model, optimizer_fn=optimizer)
