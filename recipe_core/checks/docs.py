@@ -9,17 +9,18 @@ INTRO = """# What the audit finds
 pipeline does, then measures. What it finds has a cause, whose id is stable: scripts may rely on it, and `--waive CAUSE`
 accepts one that is there on purpose. Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 
-What it does not catch: what shows only after many epochs (overfitting, a rate that is wrong by a factor of three); a
-leak between samples that are alike without being copies (the same patient twice), of fewer than one in a hundred, or of
-copies where training itself holds as many, unless all images come in families of about one size; labels of which a
-simple learner learns nothing even where they are right, as of a puzzle that the model does not solve at once either; up
-to a third of wrong labels, which hard data and many hands leave, too; an augmentation that makes another class of a few
-only, as digits that are turned; values that were rounded before the loader, if two or three are left and nobody knows
-of more; a preparation that differs in what neither mean, spread, sharpness nor orientation shows; gates of a recurrence
-that are saturated; a target that stands among the inputs; frozen layers whose file brought no weights; a network that
-cannot tell the order that matters; what is wrong with metrics of a name of their own ("acc@5"), unless it depends on
-the batches; and whatever needs more than the budget or the {samples} samples of a split that are looked at. Models
-compiled to TorchScript take no hooks, so that most checks cannot be done on them.
+What it does not catch: what shows only after many epochs (overfitting, a momentum of 0.999, a rate that is wrong by a
+factor of three); a leak between samples that are alike without being copies (the same patient twice), of fewer than one
+in a hundred, or of copies of simple drawings where training itself holds as many; labels of which a simple learner
+learns nothing even where they are right, as of a puzzle that the model does not solve at once either; up to a third of
+wrong labels, which hard data and many hands leave, too, unless they lie together in a stretch of the dataset; an
+augmentation that makes another class of a few only, as digits that are turned; values that were rounded before the
+loader, if two or three are left and nobody knows of more; gates of a recurrence that are saturated; a few samples drawn
+again and again by a loader that does not tell how many there are; a target that stands among the inputs less than
+exactly; frozen layers whose file brought no weights; one block used in place of several; a network that cannot tell the
+order of anything but words; what is wrong with metrics of a name of their own ("acc@5"), unless it depends on the
+batches; and whatever needs more than the budget or the {samples} samples of a split that are looked at. Models compiled
+to TorchScript take no hooks, so that most checks cannot be done on them.
 """
 
 
