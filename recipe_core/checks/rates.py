@@ -9,7 +9,7 @@ import torch
 from recipe_core.checks.optimisation import UPHILL
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
@@ -21,6 +21,7 @@ STILL = 1e-2  # the share of their own length that weights move by in the whole 
 EXPLODED = 3.0  # times the first loss
 PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
+BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
 SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
 ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards zero: by decay, and by the data at most
@@ -42,7 +43,8 @@ LOW = Cause(
 HIGH = Cause(
     "learning-rate-too-high",
     "The steps are so large that training gets worse instead of better.",
-    "Lower the learning rate by an order of magnitude or more; average the loss over the batch.",
+    "Lower the learning rate by an order of magnitude or more, or a momentum above 0.95; average the loss over the "
+    "batch.",
     0.9,
 )
 EARLY = Cause(
@@ -137,7 +139,7 @@ def training_lowers_the_loss(subject: Subject):
     if own.highest > 3:
         told += f", by way of {own.highest:.3g} times the first"
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
-        return passed(f"{told}.")
+        return _outpaced(subject, own, told) or passed(f"{told}.")
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
         told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
@@ -159,6 +161,24 @@ def training_lowers_the_loss(subject: Subject):
     if own.share > 1.5:
         return HIGH.unsure(f"{told}, and smaller learning rates do no better; is the loss one that should fall?")
     return passed(f"{told}; smaller learning rates do no better.")
+
+
+def _outpaced(subject: Subject, own: Course, told: str) -> Result | None:
+    """Whether bold steps, which seem to learn or at least not to harm, get nowhere where smaller ones learn."""
+    if own.run.update_ratio < BOLD * len(own.run.losses):
+        return None
+    longer = course(subject, steps=PATIENT)
+    if longer.share < NOWHERE and longer.highest < 3:
+        return None
+    for factor in (0.1, 0.01):
+        other = course(subject, times(factor), scheduled=False, steps=PATIENT)
+        if other.share < 0.5 * longer.share and other.highest < 2:
+            return HIGH.failed(
+                f"{told}, and {len(longer.run.losses)} to {longer.after:.3g}; as many with {factor:g} of the learning "
+                f"rate to {other.after:.3g}.",
+                curve={"step": list(range(len(longer.run.losses))), "loss": longer.run.losses},
+            )
+    return None
 
 
 @check(family="optimisation", stage=2, cost=3, causes=[LOW])
