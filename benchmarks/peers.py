@@ -16,8 +16,6 @@ from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 
 def cleanvision(folder: str):
     from cleanvision import Imagelab
@@ -53,20 +51,13 @@ def imagededup_pairs(folder: str) -> Iterable[tuple[str, str]]:
 
 
 def fastdup_pairs(folder: str) -> Iterable[tuple[str, str]]:
-    """All pairs of each group that its similar pairs connect: of each picture it lists the nearest few only."""
+    """Of each picture the nearest few, if they are similar."""
     import fastdup
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     with tempfile.TemporaryDirectory() as work:
         lab = fastdup.create(work_dir=work, input_dir=folder)
         lab.run(verbose=False)
-        found = lab.similarity()
-    names, ends = np.unique(found[["filename_from", "filename_to"]].to_numpy(str), return_inverse=True)
-    first, second = ends.reshape(-1, 2).T
-    group = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=(len(names),) * 2))[1]
-    for number in range(group.max(initial=-1) + 1):
-        yield from combinations(names[group == number], 2)
+        yield from lab.similarity()[["filename_from", "filename_to"]].itertuples(index=False)
 
 
 def _let_torchvision_import():
