@@ -71,10 +71,10 @@ def make_zip(path: Path) -> Path:
     return path
 
 
-def make_many(folder: Path, count: int) -> Path:
+def make_many(folder: Path, count: int, size: tuple[int, int] = (1024, 768)) -> Path:
     """One picture under many names, all of them the same file: `write_bytes` to one changes them all."""
     folder.mkdir()
-    picture(100, 0, (1024, 768)).save(folder / "00000.jpg")
+    picture(100, 0, size).save(folder / "00000.jpg")
     for number in range(1, count):
         (folder / f"{number:05}.jpg").hardlink_to(folder / "00000.jpg")
     return folder / "00000.jpg"
