@@ -115,7 +115,7 @@ def _named(layers: list[str]) -> str:
 
 @check(family="optimisation", stage=2, cost=0.3, causes=[CUT_OFF])
 def weights_are_not_cut_off(subject: Subject):
-    """After some steps few weights sit exactly at the largest value of their layer."""
+    """After some steps the weights do not sit at a common bound."""
     run = subject.once(rehearsal)
     total = cut = 0
     for name, weight in run.model.named_parameters():
@@ -129,7 +129,7 @@ def weights_are_not_cut_off(subject: Subject):
     share = cut / total
     if share > MOST_AT_BOUNDS:
         return CUT_OFF.failed(f"After {len(run.losses)} steps {share:.0%} of the weights sit exactly at a bound.")
-    return passed(f"{share:.1%} do.")
+    return passed(f"{share:.1%} of them do.")
 
 
 def _at_bounds(weight: torch.Tensor) -> int:

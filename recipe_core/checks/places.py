@@ -92,7 +92,7 @@ def the_loss_finds_the_classes(subject: Subject):
 
 @check(family="model", stage=2, cost=2, causes=[ORDER])
 def order_is_seen_where_it_matters(subject: Subject):
-    """A model whose outputs stay as they are when words change places has targets that no order tells."""
+    """Where the targets depend on the order of the words, so do the outputs."""
     x, labels = subject.drawn_train.x, labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
     if x.is_floating_point() or x.ndim != 2 or x.shape[1] < FEWEST_PLACES or labels is None:
         return skipped("The inputs are no texts with a class each.")
