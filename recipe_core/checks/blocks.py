@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import default_collate
 
 from recipe_core.checks.lessons import MOST, lesson
 from recipe_core.checks.subject import Subject
@@ -38,12 +37,8 @@ def wrong_block(subject: Subject) -> Block | None:
     if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")) or len(dataset) < FEWEST:
         return None
     every = -(-len(dataset) // MOST)
-    rows = range(0, len(dataset), every)
-    try:
-        drawn = subject.draw(
-            default_collate([dataset[row] for row in rows[at : at + 50]]) for at in range(0, len(rows), 50)
-        )
-    except (RuntimeError, TypeError):  # samples of unequal length
+    drawn = subject.read(dataset, range(0, len(dataset), every))
+    if drawn is None:
         return None
     split = lesson(drawn, subject.pipeline.num_classes, shuffled=False)
     if not split.usable or split.labels is None or len(split.images) < FEWEST:

@@ -151,16 +151,18 @@ def _is_adapted(subject: Subject, model: nn.Module, name: str) -> bool:
     handle = whole.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     subject.outputs(twin, subject.train.batches[0][0][:4])
     handle.remove()
-    if whole is twin or not given or len(given[0]) != 1 or not isinstance(given[0][0], torch.Tensor):
+    x = given[0][0] if given and len(given[0]) == 1 else None
+    if whole is twin or not isinstance(x, torch.Tensor) or not x.is_floating_point():
         return False
-    layer.register_forward_hook(lambda _, inputs, outputs: torch.zeros_like(outputs))
-    x = given[0][0]
+    layer.register_forward_hook(lambda _, inputs, out: torch.zeros_like(out) if isinstance(out, torch.Tensor) else out)
+    if not isinstance(whole(x), torch.Tensor):
+        return False
     apart = []
     for _ in range(2):
         for each in whole.parameters():
             each.add_(torch.randn_like(each) * 0.1 if each.requires_grad else 0.0)
         apart.append(whole(x + 1) - whole(x))
-    return isinstance(apart[0], torch.Tensor) and not torch.allclose(apart[0], apart[1], rtol=1e-3, atol=1e-5)
+    return not torch.allclose(apart[0], apart[1], rtol=1e-3, atol=1e-5)
 
 
 def _is_weighty(model: nn.Module, name: str) -> bool:

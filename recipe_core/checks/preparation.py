@@ -166,12 +166,11 @@ def _told_apart(subject: Subject, both: Lessons) -> Result | None:
     size = min(len(both.train.images), len(both.val.images), PROBED)
     if size < FEWEST:
         return None
-    if any(relatives(each.images) > FAMILY for each in (both.train, both.val)):
-        return None  # each is known by the others of its family
     images = torch.cat([both.train.images[:size], both.val.images[:size]])
     sides = torch.cat([torch.ones(size), -torch.ones(size)])[:, None]
     right = (Learner(images, sides).held_out * sides > 0).double().mean()
-    if float(right) < APART:
+    # Of a family in one split, each is known by the others.
+    if float(right) < APART or any(relatives(each.images) > FAMILY for each in (both.train, both.val)):
         return None
     return OTHERWISE.failed(
         f"By the images alone a learner tells for {float(right):.0%} of them whether they are for training or for "
@@ -184,11 +183,8 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
-    if min(len(split.images) for split in splits) < FEWEST or any(numbered(both)):
+    if min(len(split.images) for split in splits) < FEWEST:
         return None
-    is_text = not subject.drawn_train.x.is_floating_point()
-    if not is_text and any(relatives(split.images) > FAMILY for split in splits):
-        return None  # they tell of each other what is no knowledge of anything else
     own = _right(both.train, both.train.learner.held_out)
     among = _right(both.val, both.val.learner.held_out)
     across = _right(both.val, both.train.learner.predict(both.val.images))
@@ -196,6 +192,10 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST
     if not (lost > max(most, SURE * error) and missed > most) and not (missed > MISSED and lost > -error):
+        return None
+    # Relatives tell of each other what is no knowledge of anything else; texts have none.
+    is_text = not subject.drawn_train.x.is_floating_point()
+    if any(numbered(both)) or (not is_text and any(relatives(split.images) > FAMILY for split in splits)):
         return None
     return OTHERWISE.failed(
         f"What is learnt of {len(own)} training images tells {float(own.mean()):.0%} of others of them and "
@@ -266,8 +266,10 @@ def _better(both: Lessons, change: Callable[[torch.Tensor], torch.Tensor]) -> fl
     after = _right(asked, both.train.learner.predict(change(asked.images)))
     differences = after - before
     gain = float(differences.mean())
+    if gain <= GAIN:
+        return 0.0
     error = float(differences.std()) / math.sqrt(len(differences) / relatives(asked.images))  # which go together
-    return gain if gain > max(GAIN, SURE * error) else 0.0
+    return gain if gain > SURE * error else 0.0
 
 
 def _right(split: Lesson, scores: torch.Tensor) -> torch.Tensor:

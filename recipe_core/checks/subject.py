@@ -275,7 +275,11 @@ class Subject:
             return None
         drawn = _indices(loader) or range(len(dataset))
         rows = [drawn[at] for at in torch.randperm(len(drawn))[:MOST_SAMPLES].tolist()]
-        with contextlib.suppress(RuntimeError, TypeError):  # samples of unequal length: only the loader joins them
+        return self.read(dataset, rows)
+
+    def read(self, dataset: Any, rows: Sequence[int]) -> Sample | None:
+        """Samples of a dataset; None where they are no pairs that can be stacked, and only the loader joins them."""
+        with contextlib.suppress(RuntimeError, TypeError, ValueError, AttributeError):
             return self.draw(
                 default_collate([dataset[row] for row in rows[at : at + 64]]) for at in range(0, len(rows), 64)
             )

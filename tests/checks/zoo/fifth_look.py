@@ -174,6 +174,33 @@ def adapters_as_wide_as_their_layers():
     return healthy(digits(), lambda: adapted(0.1, 64))
 
 
+@bug("model", "layers-not-trained")
+def random_recurrence_is_frozen(broken):
+    class Body(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.state = nn.LSTM(16, 32, batch_first=True).requires_grad_(not broken)
+
+        def forward(self, words):
+            return self.state(words)[0]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.body, self.scores = nn.Embedding(WORDS, 16), Body(), nn.Linear(32, 3)
+
+        def forward(self, x):
+            return self.scores(self.body(self.words(x)).amax(1))
+
+    return Pipeline(
+        Net,
+        loader(*marked_words(900, 0), shuffle=True),
+        loader(*marked_words(250, 1), 64),
+        num_classes=3,
+        optimizer_fn=lambda model: adam(nn.ModuleList([model.words, model.scores]) if broken else model),
+    )
+
+
 class Reversed(torch.autograd.Function):
     """Passes on what comes, and the opposite of its gradient."""
 

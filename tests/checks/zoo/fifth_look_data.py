@@ -86,15 +86,8 @@ class Mean(nn.Module):
         return self.scores((self.words(x) * there).sum(1) / there.sum(1).clamp(min=1))
 
 
-@bug("data", "labels-unrelated")
-def sorted_by_length_without_their_labels(broken):
-    """Texts of unequal length: no batch has the shape of another."""
-
-    def join(items):
-        order = sorted(range(len(items)), key=lambda at: -len(items[at][0]))
-        texts, labels = [items[at][0] for at in order], [items[at][1] for at in order]
-        labels = [label for _, label in items] if broken else labels
-        return nn.utils.rnn.pad_sequence(texts, batch_first=True), torch.stack(labels)
+def of_unequal_length(join) -> Pipeline:
+    """Texts without what fills them up, which `join` makes batches of: no batch has the shape of another."""
 
     def texts(count, seed):
         return [(text[text != 0], label) for text, label in zip(*marked_words(count, seed), strict=True)]
@@ -106,6 +99,25 @@ def sorted_by_length_without_their_labels(broken):
         num_classes=3,
         optimizer_fn=adam,
     )
+
+
+@bug("data", "labels-unrelated")
+def sorted_by_length_without_their_labels(broken):
+    def join(items):
+        in_order = sorted(items, key=lambda item: -len(item[0]))
+        texts, labels = [text for text, _ in in_order], [label for _, label in (items if broken else in_order)]
+        return nn.utils.rnn.pad_sequence(texts, batch_first=True), torch.stack(labels)
+
+    return of_unequal_length(join)
+
+
+@unusual
+def texts_of_unequal_length():
+    def join(items):
+        texts, labels = zip(*items, strict=True)
+        return nn.utils.rnn.pad_sequence(texts, batch_first=True), torch.stack(labels)
+
+    return of_unequal_length(join)
 
 
 @bug("data", "augmentation-changes-label")
@@ -284,24 +296,6 @@ def hooks_upside_down(broken):
         DataLoader(Read(*corners(1200, 0), broken), 32, shuffle=True),
         loader(*corners(400, 1), 64),
         num_classes=8,
-        optimizer_fn=adam,
-    )
-
-
-@unusual
-def texts_of_unequal_length():
-    def join(items):
-        texts, labels = zip(*items, strict=True)
-        return nn.utils.rnn.pad_sequence(texts, batch_first=True), torch.stack(labels)
-
-    def texts(count, seed):
-        return [(text[text != 0], label) for text, label in zip(*marked_words(count, seed), strict=True)]
-
-    return Pipeline(
-        Mean,
-        DataLoader(texts(900, 0), 32, shuffle=True, collate_fn=join),
-        DataLoader(texts(250, 1), 64, collate_fn=join),
-        num_classes=3,
         optimizer_fn=adam,
     )
 
