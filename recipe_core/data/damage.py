@@ -24,6 +24,8 @@ SIGNS = {  # by the facts of jpeg_walk
 }
 STEP = "a step of brightness or colour that begins at one block and stays"
 ENERGY_SLACK = 1.125  # over what 8-bit pixels can have; some encoders overshoot on purpose
+MOST_OVER_WHITE = 31  # levels; mozjpeg lets white be brighter by up to twice the quantiser of DC, and by this
+FAST_TRANSFORM = 2  # levels; by so much fast transforms are off, over all pixels of a block
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _walk(data: bytes) -> _Walked:
     while scan is not None and scan.frame is frame:
         units, across, plan = _plan(scan)
         quantisers = np.array([part.quantiser for part in scan.components])
-        limits = (1024 * ENERGY_SLACK + np.sqrt((quantisers.astype(float) ** 2).sum(axis=1)) / 2) ** 2
+        limits = _limits(quantisers.astype(float))
         strides = np.array([(starts[id(part)], part.stride) for part in scan.components])
         fact, unit, end = jpeg_walk.walk(
             values, scan.start, plan, scan.dc_tables, scan.ac_tables, quantisers, limits, seen, waves, units, across,
@@ -110,6 +112,17 @@ def _walk(data: bytes) -> _Walked:
             walked.sign = f"headers between its passes that make no sense ({problem})"
             return walked
     return walked
+
+
+def _limits(quantisers: np.ndarray) -> np.ndarray:
+    """What a block of 8-bit pixels can have after quantisation, as jpeg_walk.walk() takes it: (components, 3).
+
+    Rounding moves each coefficient by half its quantiser at most, and as the transform keeps lengths, the pixels by no
+    more than these together.
+    """
+    rounding = np.sqrt((quantisers**2).sum(axis=1)) / 2
+    white = 127 + np.minimum(2 * quantisers[:, 0], MOST_OVER_WHITE)
+    return np.stack([(1024 * ENERGY_SLACK + rounding) ** 2, white, (rounding + 8 * FAST_TRANSFORM) ** 2], axis=1)
 
 
 def _starts(frame: jpeg.Frame) -> tuple[dict[int, int], int]:

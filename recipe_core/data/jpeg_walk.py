@@ -18,6 +18,34 @@ MOST_ZEROS = 56  # bits; about 19 coefficients of -1 in a row
 WAVES = np.full(64, -1, np.int64)
 WAVES[0], WAVES[[3, 10, 21]], WAVES[[2, 9, 20, 35]], WAVES[[5, 14, 27]], WAVES[[1, 6, 15, 28]] = 0, 1, 2, 3, 4
 
+# Where a coefficient by zigzag position stands in its block as [vertical wave, horizontal wave], flat.
+NATURAL = np.array(sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8)))
+COSINES = np.cos((2 * np.arange(8)[:, None] + 1) * np.arange(8) * np.pi / 16) / 2  # [place, wave]
+COSINES[:, 0] = 8**-0.5
+BLACK, WHITE = -128.0, 127.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _overshoot(coefficients, white):
+    """Sum over a block's pixels of the square of how far they are over `white` or under black."""
+    total = 0.0
+    half = np.zeros((8, 8))
+    for wave in range(8):
+        for across in range(8):
+            value = coefficients[8 * wave + across]
+            if value != 0:
+                for row in range(8):
+                    half[row, across] += COSINES[row, wave] * value
+    for row in range(8):
+        for column in range(8):
+            level = 0.0
+            for across in range(8):
+                level += COSINES[column, across] * half[row, across]
+            over = max(level - white, BLACK - level)
+            if over > 0:
+                total += over * over
+    return total
+
 
 @numba.njit(cache=True, nogil=True)
 def _filled(data, acc, bits, pos, ghost):
@@ -45,7 +73,9 @@ def _value(code, size):
 
 
 @numba.njit(cache=True, nogil=True)
-def _first_pass(data, state, dc, ac, part, predictor, first, last, low, quantisers, limit, seen, waves, where):
+def _first_pass(
+    data, state, dc, ac, part, predictor, first, last, low, quantisers, limits, seen, waves, where, coefficients
+):
     """A block of a sequential scan, or of a progressive scan's first pass. Returns (fact, predictor, non-zero mask)."""
     if state[END_RUN] > 0:
         state[END_RUN] -= 1
@@ -53,6 +83,8 @@ def _first_pass(data, state, dc, ac, part, predictor, first, last, low, quantise
     acc, bits, pos, ghost = state[ACC], state[BITS], state[POS], state[GHOST]
     zeros = state[ZEROS]
     fact, energy, at, sequential = FINE, 0.0, first, first == 0 and last > 0
+    reach = 0.0  # from grey, at most
+    coefficients[:] = 0
     if first == 0:
         acc, bits, pos, ghost = _filled(data, acc, bits, pos, ghost)
         ahead = (acc >> (bits - 16)) & 0xFFFF
@@ -67,6 +99,8 @@ def _first_pass(data, state, dc, ac, part, predictor, first, last, low, quantise
         value = (predictor << low) * quantisers[part, 0]
         waves[where, 0] = value
         energy = float(value) ** 2
+        coefficients[0] = value
+        reach = abs(value) / 8
         at = 1
     while at <= last:
         if bits < 32:
@@ -85,6 +119,8 @@ def _first_pass(data, state, dc, ac, part, predictor, first, last, low, quantise
             bits -= size
             value = (_value((acc >> bits) & ((np.int64(1) << size) - 1), size) << low) * quantisers[part, at]
             energy += float(value) ** 2
+            coefficients[NATURAL[at]] = value
+            reach += abs(value) / 4
             if WAVES[at] > 0:
                 waves[where, WAVES[at]] += value
             seen |= np.uint64(1) << np.uint64(at)
@@ -100,7 +136,10 @@ def _first_pass(data, state, dc, ac, part, predictor, first, last, low, quantise
                 bits -= run
                 state[END_RUN] = (np.int64(1) << run) + ((acc >> bits) & ((np.int64(1) << run) - 1)) - 1
             break
-    if fact == FINE and energy > limit:
+    if fact == FINE and energy > limits[part, 0]:
+        fact = TOO_MUCH_ENERGY
+    # All of a block's coefficients are known at once in a sequential scan only.
+    if fact == FINE and sequential and reach > WHITE and _overshoot(coefficients, limits[part, 1]) > limits[part, 2]:
         fact = TOO_MUCH_ENERGY
     if fact == FINE and zeros >= MOST_ZEROS:
         fact = ALL_ZEROS
@@ -196,7 +235,8 @@ def walk(data, start, plan, dc, ac, quantisers, limits, seen, waves, units, acro
         plan: int64 (blocks of an MCU, 5): component, its blocks across and down in the MCU, column and row in it.
         dc, ac: uint16 (components, 65536) lookup tables.
         quantisers: int64 (components, 64), in zigzag order.
-        limits: float64 (components,), the energy that a block can have.
+        limits: float64 (components, 3): the energy that a block can have, its brightest level, and the sum of squares
+            by which its levels can be beyond black and that.
         seen: uint64 (all blocks,): which coefficients are not zero, for later refinement; empty if sequential.
         units: MCUs of the scan; across: MCUs in a row; strides: int64 (components, 2), where a component's blocks start
             in `seen` and how many stand in a row.
@@ -208,7 +248,7 @@ def walk(data, start, plan, dc, ac, quantisers, limits, seen, waves, units, acro
     """
     state = np.zeros(6, np.int64)
     state[POS] = start
-    predictors = np.zeros(len(limits), np.int64)
+    predictors, coefficients = np.zeros(len(limits), np.int64), np.zeros(64)
     first, last, high, low = band
     for unit in range(units):
         if interval and unit and unit % interval == 0:
@@ -244,10 +284,11 @@ def walk(data, start, plan, dc, ac, quantisers, limits, seen, waves, units, acro
                     last,
                     low,
                     quantisers,
-                    limits[part],
+                    limits,
                     mask,
                     waves,
                     where,
+                    coefficients,
                 )
             elif first == 0:
                 _bits(data, state, 1)

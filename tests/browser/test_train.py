@@ -59,10 +59,6 @@ def dashboard(served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dash
     with served(ROOT / "app.py", env={"RECIPE_WORKSPACE": str(workspace.folder)}) as server:
         yield Dashboard(server.url, workspace)
         assert "Traceback" not in server.log()
-    for run in workspace.runs():
-        if run.job.active:
-            run.stop()
-            ended(run)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +71,16 @@ def finished(dashboard: Dashboard) -> Run:
 def _well_behaved(page: Page) -> Iterator[None]:
     with well_behaved(page):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _none_left_running(dashboard: Dashboard) -> Iterator[None]:
+    """A test that fails leaves no run behind, for which those of the tests to come would have to wait."""
+    yield
+    for run in dashboard.workspace.runs():
+        if run.job.active:
+            run.stop()
+            ended(run)
 
 
 def ended(run: Run) -> Run:

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+import simplejpeg
 from pictures import encoded, noise, smooth
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_images
@@ -65,6 +66,49 @@ def test_a_healthy_photograph_is_not_accused_however_it_is_encoded(name, side, m
         small = photo.resize((side, side * 2 // 3)).convert(mode)
         for quality in (20, 95):
             assert damage_of(encoded(small, "JPEG", **ENCODINGS[name] | {"quality": quality})) is None
+
+
+def waves(amplitude):
+    """Columns that follow a cosine of 4 px, from 128 - amplitude to 128 + amplitude."""
+    row = 128 + amplitude * np.cos(np.arange(64) * np.pi / 2)
+    return Image.fromarray(np.tile(row.round().clip(0, 255).astype(np.uint8), (64, 1)))
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+def test_levels_beyond_black_and_white_that_rounding_does_not_explain_are_damage(quality):
+    whole = encoded(waves(95), "JPEG", quality=quality)
+    table = whole.index(b"\xff\xdb") + 5
+    doubled = bytes(2 * value for value in whole[table : table + 64])
+    assert damage_of(whole) is None
+    assert damage_of(encoded(waves(127), "JPEG", quality=quality)) is None
+    damage = damage_of(whole[:table] + doubled + whole[table + 64 :])
+    assert damage is not None and "more contrast than pixels can have" in damage.message
+
+
+def harsh_pictures():
+    """Nothing but black, white and full colours."""
+    random = np.random.default_rng(0)
+    stripes = (np.indices((64, 64))[0] // 3 % 2 * 255).astype(np.uint8)
+    stars = np.where(random.random((64, 64, 1)) < 0.05, random.integers(0, 2, (64, 64, 3)) * 255, 0)
+    return [
+        (random.random((64, 64, 3)) > 0.5) * np.uint8(255),
+        np.stack([np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)] * 3, axis=2).astype(np.uint8),
+        np.stack([stripes, stripes.T, 255 - stripes], axis=2),
+        stars.astype(np.uint8),
+        255 - stars.astype(np.uint8),
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_harsh_pictures_are_healthy_at_any_quality_and_by_fast_transforms(number):
+    picture = harsh_pictures()[number]
+    for quality in (1, 10, 30, 50, 75, 85, 95, 100):
+        for sampling in ("444", "420"):
+            for fast in (False, True):
+                data = simplejpeg.encode_jpeg(picture, quality, "RGB", sampling, fastdct=fast)
+                assert damage_of(data) is None, (quality, sampling, fast)
+        grey = simplejpeg.encode_jpeg(np.ascontiguousarray(picture[..., :1]), quality, "GRAY", "Gray", fastdct=True)
+        assert damage_of(grey) is None, quality
 
 
 def test_cmyk_trailing_bytes_padding_and_several_pictures_in_a_file_are_healthy():
