@@ -9,7 +9,7 @@ import torch
 from recipe_core.checks.probe import marks, same
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.subject import Sample, Subject, by_index
 
 ITEMS = 32
 IN_COMMON = 0.05  # share of images that two passes share, where chance changes (nearly) all of them
@@ -75,7 +75,7 @@ def in_common(first: Sample, second: Sample) -> float | None:
 def _items(subject: Subject, loader: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Some samples of the loader's dataset, each read twice; none where the dataset cannot be asked for one."""
     dataset: Any = getattr(loader, "dataset", None)
-    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+    if not by_index(dataset):
         return []
     found = []
     for row in torch.randperm(len(dataset))[:ITEMS].tolist():

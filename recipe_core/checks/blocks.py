@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from recipe_core.checks.lessons import MOST, lesson
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Subject, by_index
 
 FEWEST = 300  # samples
 SHORTEST, LONGEST = 0.1, 0.9  # of them
@@ -34,7 +34,7 @@ def wrong_block(subject: Subject) -> Block | None:
     no such stretch.
     """
     dataset: Any = getattr(subject.pipeline.train_loader, "dataset", None)
-    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")) or len(dataset) < FEWEST:
+    if not by_index(dataset) or len(dataset) < FEWEST:
         return None
     every = -(-len(dataset) // MOST)
     drawn = subject.read(dataset, range(0, len(dataset), every))

@@ -26,9 +26,9 @@ TRAIN_MODE = Cause(
 )
 VALIDATION_TRAINS = Cause(
     "trains-on-validation",
-    "evaluate changes the model's weights, or leaves gradients in it that the next training step uses: the model "
-    "learns the validation data, and its metrics mean nothing.",
-    "Put evaluate under torch.no_grad(), without loss.backward() and optimizer.step().",
+    "The model learns the validation data, in evaluate or in the train step, and its metrics mean nothing.",
+    "Put evaluate under torch.no_grad(), without loss.backward() and optimizer.step(); keep validation samples out of "
+    "the train step.",
     0.9,
 )
 TRAINING_DATA = Cause(
@@ -119,6 +119,34 @@ def evaluation_leaves_the_model_alone(subject: Subject):
     return passed("Evaluating computes gradients, but the next training step drops them.")
 
 
+@check(family="evaluation", stage=2, cost=0.3, causes=[VALIDATION_TRAINS])
+def training_takes_no_validation_samples(subject: Subject):
+    """What a train step learns from are the samples that it is given: none with their labels from validation."""
+    run = subject.once(rehearsal)
+    known = {
+        mark: target
+        for sample in (subject.drawn_val, subject.drawn_val_again)
+        for x, y in sample.batches
+        for mark, target in zip(marks(x), y, strict=True)
+    }
+    given = {mark for x, _ in run.batches for mark in marks(x)}
+    for call in run.forwards:
+        if not call.learns or not isinstance(call.x, torch.Tensor):
+            continue
+        found = [mark for mark in marks(call.x) if mark in known and mark not in given]
+        if 2 * len(found) <= len(call.x):
+            continue
+        targets = marks(torch.stack([known[mark] for mark in found]))
+        learnt = [each for each in run.calls if each.step == call.step and any(each.factors)]
+        if any(isinstance(each.targets, torch.Tensor) and marks(each.targets) == targets for each in learnt):
+            return VALIDATION_TRAINS.failed(
+                f"Train step {call.step + 1} gives the model {len(found)} validation samples, and differentiates the "
+                "loss of their labels.",
+                step=call.step,
+            )
+    return passed("It takes none.")
+
+
 def _next_step_differs(subject: Subject) -> bool:
     """Whether a training step after an evaluation gives other weights than the same step without one."""
     weights = []
@@ -196,6 +224,8 @@ def metrics_depend_on_the_model(subject: Subject):
         for each in model.parameters():
             each.add_(torch.randn_like(each) * (0.5 * each.std().nan_to_num(nan=1.0) + 0.1))
         after = subject.outputs(model.eval(), subject.val.batches[0][0])
+    if not before.isfinite().all():
+        return skipped("The model's outputs are no finite numbers.")
     if torch.allclose(before, after):
         return skipped("The model's outputs do not depend on its weights.")
     if not _alike(evaluate(subject, model).metrics, first):

@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
+from recipe_core.checks.lessons import agreement, lesson
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Sample, Subject
 from recipe_core.training.checkpoint import seed_everything
 
 MOST = 16  # samples of a batch
@@ -15,6 +16,8 @@ ALL_BUT_EQUAL = 1e-6  # of the outputs
 FAINT = 1e-5  # of them: all but rounding, and less than what a constant of thousands leaves
 REPEATS = 6  # chance may do the same twice, as where it skips one of few layers
 PARTS = 16  # of a text that are changed one after the other
+RGB, ONE_MIXTURE = 3, 1e-6  # channels; of the largest variance of their gradients, that is left of the second
+SURE = 6.0  # deviations of what shuffled labels give
 FADED = 1e-4  # of the largest influence
 AXES = {2: ("columns",), 3: ("places", "columns"), 4: ("channels", "rows", "columns")}
 IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over is less, even of 8 x 8 pixels
@@ -177,9 +180,14 @@ def outputs_follow_the_input(subject: Subject):
         )
     if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
         return DEAF.failed("Quite different inputs give exactly the same outputs.")
+    # What fills up a text stays, all words become others.
+    if not x.is_floating_point() and torch.equal(outputs_of(subject, model, torch.where(x == 0, x, first)), outputs):
+        return DEAF.failed("Other words leave the outputs exactly as they are: only where texts are filled up counts.")
     influence = _influence(subject, model, first)
     if influence is None:
         return skipped("No gradient reaches the input.")
+    if told := _colour_is_lost(subject, model, x):
+        return PARTLY.failed(told)
     for axis, name in enumerate(AXES.get(x.ndim, ())):
         per_slice = influence.movedim(axis, 0).reshape(influence.shape[axis], -1).sum(1)
         lost = [number for number, each in enumerate(per_slice.tolist()) if not each]
@@ -193,6 +201,32 @@ def outputs_follow_the_input(subject: Subject):
                 f"{share:.0%} of the inputs' {name}{side} have no influence on the outputs.", share=share
             )
     return passed("All channels and regions have an influence.")
+
+
+def _colour_is_lost(subject: Subject, model: nn.Module, x: torch.Tensor) -> str:
+    """Whether all that reaches the outputs of each pixel is one mixture of its channels, and the targets need more."""
+    if x.ndim != 4 or x.shape[1] != RGB or not x.is_floating_point() or _are_copies(x):
+        return ""
+    asked = x.clone().requires_grad_()
+    outputs = subject.outputs(model, asked).float()
+    if not outputs.requires_grad:
+        return ""
+    (gradient,) = torch.autograd.grad((outputs * torch.randn_like(outputs)).sum(), asked)
+    weights, mixtures = torch.linalg.eigh(torch.cov(gradient.transpose(0, 1).flatten(1).double().cpu(), correction=0))
+    if weights[-2] > ONE_MIXTURE * weights[-1]:
+        return ""
+    sample, mixture = subject.drawn_train, mixtures[:, -1].float()
+    one = Sample([(torch.einsum("nchw,c->nhw", x.float(), mixture)[:, None], y) for x, y in sample.batches], False, 0.0)
+    by_colour, by_mixture = (lesson(each, subject.pipeline.num_classes) for each in (sample, one))
+    if not (by_colour.usable and by_mixture.usable):
+        return ""
+    known, left = (max(0.0, agreement(each.learner.held_out, each.targets)) for each in (by_colour, by_mixture))
+    if left > known / 2 or by_colour.strength < SURE:
+        return ""
+    return (
+        f"One mixture of the channels is all that reaches the outputs: a learner of it knows {left:.0%} of what there "
+        f"is to know about other images, of all channels {known:.0%}."
+    )
 
 
 def _influence(subject: Subject, model: nn.Module, x: torch.Tensor) -> torch.Tensor | None:

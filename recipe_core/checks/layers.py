@@ -5,7 +5,7 @@ from torch import nn
 
 from recipe_core.checks.optimisation import random_weights
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import rehearsal
+from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
@@ -30,10 +30,17 @@ CUT_OFF = Cause(
     "factors that both start at zero.",
     0.8,
 )
+NOT_LOADED = Cause(
+    "weights-not-loaded",
+    "load_state_dict(strict=False) has found nothing to load: the network that is taken for pretrained is random.",
+    "Load with strict=True, or look at what it returns; strip prefixes such as 'module.' from the names.",
+    0.9,
+)
 SAME = Cause(
     "identical-initial-weights",
-    "All units of a layer start the same and get the same gradient: they stay copies of one.",
-    "Start the weights at random, as PyTorch does by default.",
+    "All units of a layer, or several layers side by side, start the same and get the same gradient: they stay copies "
+    "of one.",
+    "Start the weights at random, as PyTorch does by default; make each layer anew instead of copying one.",
     0.8,
 )
 
@@ -99,6 +106,34 @@ def _leaves(outputs: torch.Tensor) -> list[torch.Tensor]:
             found[id(node.variable)] = node.variable
         wait += [each for each, _ in node.next_functions]
     return list(found.values())
+
+
+@check(family="model", stage=2, cost=0.2, causes=[NOT_LOADED])
+def loaded_weights_fit(subject: Subject):
+    """Where the model loads weights, some of them are its own by name."""
+    loads: list[tuple[int, int, str]] = []
+    plain = nn.Module.load_state_dict
+
+    def watched(module: nn.Module, state_dict, *more, **named):
+        own, example = module.state_dict().keys(), next(iter(state_dict), "")
+        loads.append((len(own & state_dict.keys()), len(state_dict), example))
+        return plain(module, state_dict, *more, **named)
+
+    nn.Module.load_state_dict = watched  # type: ignore[method-assign,assignment]
+    try:
+        model = subject.model()
+    finally:
+        nn.Module.load_state_dict = plain  # type: ignore[method-assign]
+    if not loads:
+        return skipped("The model loads no weights.")
+    for fitting, given, example in loads:
+        if not fitting:
+            own = next(iter(model.state_dict()), "none")
+            return NOT_LOADED.failed(
+                f"Of {given} weights that are loaded none has a name of the model's: they begin with {example!r}, the "
+                f"model's with {own!r}."
+            )
+    return passed(f"{sum(each[0] for each in loads)} weights are loaded.")
 
 
 @check(family="model", stage=2, cost=1, causes=[UNUSED, CUT_OFF])
@@ -173,10 +208,11 @@ def _is_weighty(model: nn.Module, name: str) -> bool:
 
 
 def layers_of(model: nn.Module) -> dict[str, list[str]]:
-    """Layer -> its own parameters' names."""
-    found = {}
+    """Layer -> its own parameters' names; of weights that layers share, those of the first."""
+    found, known = {}, dict(model.named_parameters())
     for name, layer in model.named_modules():
         own = [f"{name}.{each}" if name else each for each, _ in layer.named_parameters(recurse=False)]
+        own = [each for each in own if each in known]
         if name and own:
             found[name] = own
         elif own:
@@ -251,7 +287,32 @@ def units_differ_from_each_other(subject: Subject):
             same.append(name)
     if same:
         return SAME.failed(f"{_named(same)} units that start as copies of one.", layers=same)
+    if copies := _copies(run):
+        return SAME.failed(
+            f"{len(copies)} layers ({', '.join(copies[:4])}) start as copies of each other, and are still the same "
+            f"after {len(run.losses)} steps.",
+            layers=copies,
+        )
     return passed(f"The units of all {layers} layers differ.")
+
+
+def _copies(run: Rehearsal) -> list[str]:
+    """Weights of different layers that were equal at the start and are after training: made for each other's sake by
+    deepcopy, they get the same inputs and gradients."""
+    after = {name: each.detach() for name, each in run.model.named_parameters() if each.requires_grad}
+    alike: dict[tuple, list[str]] = {}
+    for name in sorted(after.keys() & run.before.keys()):
+        before = run.before[name].double()
+        if before.ndim > 1 and run.moved[name] and float(before.std()):
+            alike.setdefault((before.shape, float(before.sum()), float(before.norm())), []).append(name)
+    return next(
+        (
+            names
+            for names in alike.values()
+            if len(names) > 1 and all(torch.allclose(after[each], after[names[0]], rtol=1e-4) for each in names)
+        ),
+        [],
+    )
 
 
 def _rows_are_equal(weight: torch.Tensor) -> bool:

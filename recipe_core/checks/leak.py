@@ -31,6 +31,7 @@ GAP, LEAST_APART = 1.6, 0.02  # of the distances to two neighbours, one after th
 FEW, LEAST_VALUES, MOST_GROUND = 64, 64, 0.2  # pictures that are looked at; different numbers of one; the same number
 LEAST_SIDE, MOST_SEEN, MOST_NEW = 16, 1500, 500  # px; images
 MOST_RELATED = 6000  # images that are all compared with each other
+MEASURED, FEWEST_MEASURED = 0.5, 3  # share of a column's numbers that are all different; such columns
 LUCK = 6  # rows: there might have been three pairs more
 SURE = 5.0  # deviations
 
@@ -88,7 +89,7 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     # Of rows with few values some are the same by chance, within a split as between the two.
     # Training may hold copies on purpose: then validation says how many there are by chance, if with less precision.
     by_chance = (_twinned(asked) + LUCK / len(asked)) * len(known) / len(asked)
-    usual = 0.0 if _is_rich(new.x) else min(_twinned(known), by_chance)
+    usual = 0.0 if _is_rich(new.x) or _is_measured(new.x) else min(_twinned(known), by_chance)
     share = twins / len(asked)
     beyond_chance = max(2 * usual, usual + SURE * (usual / len(asked)) ** 0.5)
     if twins < FEWEST or share < LEAST or share < beyond_chance:
@@ -217,6 +218,15 @@ def _is_rich(x: torch.Tensor) -> bool:
         and float(grounds.median()) < MOST_GROUND
         and float(values.median()) >= LEAST_VALUES
     )
+
+
+def _is_measured(x: torch.Tensor) -> bool:
+    """Whether rows of a table have several columns of numbers that hardly come twice: no two are the same by chance."""
+    if x.ndim != 2 or not x.is_floating_point():
+        return False
+    rows = x.unique(dim=0)
+    distinct = [len(column.unique()) / len(rows) for column in rows.unbind(1)]
+    return sum(share > MEASURED for share in distinct) >= FEWEST_MEASURED
 
 
 def _views(x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:

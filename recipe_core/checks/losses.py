@@ -15,6 +15,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
 
 ROUNDING = 2e-3  # relative
+HARDLY = 0.9  # of the loss of wrong outputs, that right ones have
 NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
 LOSSES = (
     F.cross_entropy,
@@ -71,7 +72,7 @@ def right_outputs_have_the_least_loss(subject: Subject):
         return skipped("evaluate returns no finite loss for these outputs.")
     told = {"right": right, "wrong": wrong}
     said = f"The loss is {right:.4g} for outputs that are right and {wrong:.4g} for others"
-    if right < (wrong if classes else NEXT_TO_NOTHING * wrong):
+    if right < (wrong if classes else NEXT_TO_NOTHING * wrong) and not (classes and _hardly_tells(subject, told)):
         return passed(f"{said}.", **told)
     target = subject.val.y[:1]
     alike = [Sample([(x, target.expand_as(y).clone().to(y)) for x, y in subject.val.batches], True, 0.0)]
@@ -79,6 +80,16 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if right < NEXT_TO_NOTHING * wrong:
         return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
     return WRONG.failed(f"{said}.", **told)
+
+
+def _hardly_tells(subject: Subject, told: dict[str, float]) -> bool:
+    """Whether right outputs are next to no better than wrong ones to evaluate, and much better to the training loss."""
+    if told["right"] <= HARDLY * told["wrong"]:
+        return False
+    y = subject.val.batches[0][1]
+    own = [_said(subject, by)(subject.val)[: len(y)] for by in (0, 1)]
+    right, wrong = (float(subject.pipeline.loss_fn(*_to(subject, (each, y))).float().mean()) for each in own)
+    return 0 <= right < wrong / 2
 
 
 def _can_be_said(subject: Subject) -> bool:

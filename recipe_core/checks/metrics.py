@@ -35,7 +35,8 @@ SUMMED = Cause(
     "metric-scale",
     "evaluate returns a sum, or divides by the wrong number: the metric depends on how many samples or batches there "
     "are and cannot be compared with the training loss or between datasets.",
-    "Sum over samples and divide by the number of samples.",
+    "Sum over samples and divide by the number of samples; give the loss what it takes in training (logits, not "
+    "probabilities).",
     0.4,
 )
 PART = Cause(
@@ -47,7 +48,8 @@ PART = Cause(
 MISMATCHED = Cause(
     "metric-shuffled-labels",
     "Predictions are compared with labels of other samples.",
-    "Collect outputs and labels in the same loop over the loader.",
+    "Collect outputs and labels in the same loop over the loader, and compare them in one shape: outputs (n, 1) less "
+    "targets (n,) are all pairs of samples.",
     0.8,
 )
 WRONG = Cause(

@@ -14,7 +14,7 @@ from recipe_core.checks.augmentation import CHANGED
 from recipe_core.checks.labels import UNRELATED
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Subject, by_index
 from recipe_core.checks.targets import labels_of
 
 MOST = 32  # images of a batch that are looked at
@@ -87,7 +87,7 @@ def _raw_items(subject: Subject, name: str) -> Iterator[list]:
     if name != COLLATE and subject.pipeline.raw_train_loader is not None and subject.raw_train is not None:
         for x, y in subject.raw_train.batches[:ROUNDS]:
             yield [(image, target) for image, target in zip(x[:size], y[:size], strict=True)]
-    elif hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+    elif by_index(dataset):
         for _ in range(ROUNDS):
             yield [dataset[row] for row in torch.randperm(len(dataset))[:size].tolist()]
 

@@ -1,6 +1,7 @@
 """Do the model's outputs and the loss function fit each other? The loss is asked about outputs whose worth is known."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,6 +23,7 @@ FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, c
 ODD = 2.5  # times it: worth a look
 TOO_VARIED = 30.0  # times the deviation of the targets; targets in another unit than usual stay below
 LEAST_SEVERAL = 0.05  # of the samples, whose labels are none or several
+LARGE, TIMID = 100, 0.01  # deviation of targets; share of it that outputs have
 ASTRAY = 5.0  # deviations of the targets, between their mean and the fresh model's outputs
 WRONG_BY = 10.0  # logits, or three standard deviations of a target
 
@@ -116,6 +118,23 @@ class Objective:
             return torch.full_like(outputs, math.nan)
         found = torch.autograd.grad(loss, asked, allow_unused=True)[0]
         return torch.full_like(outputs, math.nan) if found is None else found.cpu()
+
+    def is_blind_to(self, label: int) -> bool:
+        """Whether wrong answers for this class leave the loss as it is."""
+        assert self.labels is not None
+        right, wrong = self.loss(self.right()), self.loss(self.wrong())
+        return abs(self.loss(self.wrong(which=self.labels == label)) - right) <= 1e-6 * abs(wrong - right)
+
+    @functools.cached_property
+    def padding(self) -> int | None:
+        """The class that the loss leaves out and that stands only where texts are filled up, at one of their ends."""
+        if self.labels is None or self.targets.ndim != 2 or self.labels.numel() != self.targets.numel():
+            return None
+        for label in self.targets.unique().tolist():
+            steps = (self.targets == label).long().diff(dim=1)
+            if steps.any() and not bool((steps < 0).any() and (steps > 0).any()) and self.is_blind_to(label):
+                return label
+        return None
 
     def right(self, sure: float = 8.0) -> torch.Tensor:
         assert self.labels is not None
@@ -270,11 +289,7 @@ def the_loss_prefers_the_truth(subject: Subject):
         return skipped("The loss of sure answers is not finite.")
     if right > wrong + 1e-3 * abs(wrong):
         return UPHILL.failed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
-    blind = []
-    for label in asked.labels.unique().tolist():
-        other = asked.loss(asked.wrong(which=asked.labels == label))
-        if abs(other - right) <= 1e-6 * abs(wrong - right):
-            blind.append(label)
+    blind = [label for label in asked.labels.unique().tolist() if asked.is_blind_to(label) and label != asked.padding]
     if blind and len(blind) < len(asked.labels.unique()):
         return BLIND.failed(f"Wrong answers for samples of class {blind[0]} leave the loss as it is.", classes=blind)
     return passed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
@@ -356,6 +371,13 @@ def _initial_outputs(subject: Subject, asked: Objective):
     trained = subject.copy(subject.once(rehearsal).model).eval()
     with torch.no_grad():
         later = subject.outputs(trained, subject.train.x[:MOST]).float().cpu()
+    grown = float(later.std(0).mean())
+    if usual > LARGE and max(own, grown) < TIMID * usual:
+        return INITIAL.failed(
+            f"{told}, and after some steps still of {grown:.3g}: the targets are not scaled.",
+            initial=own,
+            targets=usual,
+        )
     away, still = (_deviations_off(outputs, asked.targets.float()) for outputs in (asked.like, later))
     if min(away, still) > ASTRAY:
         return INITIAL.failed(

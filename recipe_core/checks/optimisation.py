@@ -51,6 +51,12 @@ CLIPPED = Cause(
     "Clip the gradient (torch.nn.utils.clip_grad_norm_), not the loss.",
     0.8,
 )
+WASTED = Cause(
+    "accumulated-gradients-lost",
+    "Of the batches that make one update together only some have a say: the others are computed and thrown away.",
+    "Zero the gradients once per update, after optimizer.step(), and not before each batch.",
+    0.6,
+)
 NOT_SCALED = Cause(
     "accumulation-not-scaled",
     "Gradients are added up over several batches without being divided by their number: the rate is that much larger.",
@@ -75,10 +81,13 @@ def optimizer_holds_the_models_parameters(subject: Subject):
     model = subject.model()
     optimizer = subject.optimizer(model)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    with torch.no_grad():  # layers that a first forward pass makes come too late
+        subject.outputs(model, subject.train.batches[0][0])
     missed = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in held]
     idle = [] if subject.pipeline.scheduler_fn else _without_rate(model, optimizer)
     missed += idle
     missed = [name for name in missed if not run.moved.get(name, False) or name in idle]
+    late = sorted(set(missed) - run.before.keys())
     foreign = held - {id(each) for each in model.parameters()}
     stepped = {id(each.optimizer): each.optimizer for each in run.updates}
     if len(run.updates) > 4 and len(stepped) == len(run.updates):
@@ -89,6 +98,8 @@ def optimizer_holds_the_models_parameters(subject: Subject):
     told += f": {_some(missed)}"
     if foreign:
         return OTHERS.failed(f"{told}; it holds {len(foreign)} tensors that are not the model's.", parameters=missed)
+    if late:
+        return MISSES.failed(f"{told}, which the first forward pass makes, after the optimizer.", parameters=missed)
     if not random_weights(subject, missed):
         return MISSES.unsure(f"{told}; they start from the same values each time, so that it may be on purpose.")
     return MISSES.failed(f"{told}, which start at random values.", parameters=missed)
@@ -114,7 +125,8 @@ def random_weights(subject: Subject, names: list[str]) -> bool:
 def training_moves_the_weights(subject: Subject):
     """After a few train steps the weights have changed."""
     run = subject.once(rehearsal)
-    if any(run.moved.values()) or not run.moved:
+    by_data = not run.updates or run.touched or not _same_whatever_the_batch(subject)
+    if not run.moved or (any(run.moved.values()) and by_data):
         return passed(f"{sum(run.moved.values())} of {len(run.moved)} parameters moved.")
     if not any(each.requires_grad for each in run.model.parameters()):
         return skipped("The model has no trainable parameters.")
@@ -132,9 +144,19 @@ def training_moves_the_weights(subject: Subject):
     if any(any(each.factors) for each in run.calls) and _is_flat(subject):
         return CLIPPED.failed("The loss of the first batch has no gradient by the outputs.")
     used = "was differentiated" if any(each.factors for each in run.calls) else "was not differentiated"
-    return NOTHING.failed(
-        f"In {len(run.updates)} updates all gradients were zero or missing when the optimizer stepped; the loss {used}."
-    )
+    told = f"In {len(run.updates)} updates all gradients were zero or missing when the optimizer stepped"
+    if any(run.moved.values()):
+        return NOTHING.failed(f"{told}; the weights move in the same way whatever the batch, as by weight decay.")
+    return NOTHING.failed(f"{told}; the loss {used}.")
+
+
+def _same_whatever_the_batch(subject: Subject) -> bool:
+    """Whether a train step leaves the same weights after another batch."""
+    weights = []
+    for batch in (subject.train.batches[0], subject.train.batches[-1]):
+        with subject.untouched():
+            weights.append(list(rehearse(subject, 1, batches=[batch], scheduled=False).model.parameters()))
+    return all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
 
 
 @check(family="optimisation", stage=2, cost=2, causes=[NOT_ZEROED])
@@ -159,6 +181,7 @@ def gradients_are_zeroed(subject: Subject):
     other = {
         name: float((each.detach() - dict(cleared.model.named_parameters())[name].detach()).norm())
         for name, each in kept.model.named_parameters()
+        if name in kept.before
     }
     far = math.sqrt(sum(each**2 for each in other.values()))
     if not math.isfinite(far) or not change or far <= ROUNDING * change:
@@ -174,9 +197,7 @@ def gradients_are_zeroed(subject: Subject):
 
 
 def _change(run: Rehearsal) -> float:
-    return math.sqrt(
-        sum(float((each.detach() - run.before[name]).square().sum()) for name, each in run.model.named_parameters())
-    )
+    return math.sqrt(sum(float((after - before).square().sum()) for after, before in run.pairs))
 
 
 def _differ(one: Rehearsal, other: Rehearsal) -> float:
@@ -214,7 +235,7 @@ def _along_the_gradient(subject: Subject, batch) -> float:
         run = rehearse(subject, 1, batches=[batch], scheduled=False)
     product = far = steep = 0.0
     for name, each in run.model.named_parameters():
-        if name in gradients and gradients[name].shape == each.shape:
+        if name in gradients and name in run.before and gradients[name].shape == each.shape:
             change = (each.detach() - run.before[name]).double()
             product += float((change * gradients[name]).sum())
             far += float(change.square().sum())
@@ -253,9 +274,9 @@ def _clipped(subject: Subject) -> bool:
     return any(any(call.factors) for call in run.calls) and _zero_when(subject, 1.0)
 
 
-@check(family="optimisation", stage=2, cost=1, causes=[NOT_SCALED])
+@check(family="optimisation", stage=2, cost=1, causes=[NOT_SCALED, WASTED])
 def accumulated_gradients_are_averaged(subject: Subject):
-    """Where several batches make one update, its gradient is their mean gradient, not their sum."""
+    """Where several batches make one update, its gradient is their mean gradient, not their sum, nor that of one."""
     run = rehearse(subject, MOST_ACCUMULATED, until_updates=1)
     count = len(run.losses)
     if run.updates and count == 1:
@@ -264,7 +285,9 @@ def accumulated_gradients_are_averaged(subject: Subject):
         return skipped("No optimizer stepped.")
     if count > len(run.batches):
         return skipped(f"One update takes {count} batches.")
-    share = _share_of_sum(subject, run, count)
+    if _first_is_lost(subject, run, count):
+        return WASTED.failed(f"One update takes {count} batches, and is the same whatever the first of them was.")
+    share = share_of_sum(subject, run, count)
     if share > 2 * count:  # scaled up for half precision and not yet down
         return skipped("The gradients are scaled.")
     # The mean is 1 / count of the sum; between it and the whole sum lies the square root.
@@ -275,7 +298,20 @@ def accumulated_gradients_are_averaged(subject: Subject):
     return passed(f"One update takes {count} batches; its gradient is {share * count:.2g} times their mean.")
 
 
-def _share_of_sum(subject: Subject, run: Rehearsal, count: int) -> float:
+def _first_is_lost(subject: Subject, run: Rehearsal, count: int) -> bool:
+    """Whether the update that several batches make together is the same if the first of them is another."""
+    first, *others = run.batches[:count]
+    with subject.untouched():
+        other = rehearse(subject, count, until_updates=1, batches=[others[-1], *others])
+    found = [each.updates[0].gradients for each in (run, other) if each.updates]
+    if len(found) < 2 or all(torch.equal(*pair) for pair in zip(first, others[-1], strict=True)):
+        return False
+    pairs = [(one, found[1].get(name)) for name, one in found[0].items()]
+    given = [(one, two) for one, two in pairs if one is not None and two is not None]
+    return bool(given) and all(torch.equal(one, two) for one, two in given)
+
+
+def share_of_sum(subject: Subject, run: Rehearsal, count: int) -> float:
     """What the first update's gradient is as a multiple of the sum of those of its batches."""
     model = subject.model().train()
     for x, y in run.batches[:count]:
@@ -302,7 +338,7 @@ def _in_parts(subject: Subject, run: Rehearsal):
     most = len(calls) ** 0.5
     # The losses of the parts are means, so that their sum is that many times the loss of the whole; and so is what the
     # optimizer finds, unless it was divided or clipped afterwards.
-    if total > most and added > most * loss > 0 and _share_of_sum(subject, run, 1) > most:
+    if total > most and added > most * loss > 0 and share_of_sum(subject, run, 1) > most:
         return NOT_SCALED.failed(
             f"The step takes its batch in {len(calls)} parts and adds up their gradients: {total:.2g} times the mean.",
             factor=total,

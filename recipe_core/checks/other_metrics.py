@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import is_error, varied
+from recipe_core.checks.losses import axis_of_classes, is_error, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
+from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import passed, skipped
@@ -70,7 +71,9 @@ def metrics_of_a_regression_are_right(subject: Subject):
     )
     targets, outputs = y.reshape(len(y), -1).double(), off.reshape(len(y), -1).double()
     missed, there = (outputs - targets).square().sum(0), (targets - targets.mean(0)).square().sum(0)
+    unbiased = 1 - 1 / len(y)  # as torch's var() divides
     shares = [float(1 - missed.sum() / there.sum()), float((1 - missed / there).mean())]
+    shares += [1 - unbiased * (1 - each) for each in shares]
     for name, value in right.items():
         low = name.lower()
         if "r2" in low and not (_near(value, 1) and any(_near(others[name], each) for each in shares)):
@@ -81,6 +84,28 @@ def metrics_of_a_regression_are_right(subject: Subject):
         if ERRORS.search(low) and math.isfinite(value) and abs(value) > ROUNDING * abs(others[name]):
             return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
     return passed("They are right for outputs that are known.", right=right, others=others)
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def padding_does_not_count(subject: Subject):
+    """What a model says of places that fill up a text, and that the training loss leaves out, changes no metric."""
+    padding = subject.once(objective).padding
+    axis, y = subject.once(axis_of_classes), subject.val.y
+    if padding is None or axis is None or not bool((y == padding).any()) or not answers_are_heard(subject):
+        return skipped("There are no texts that are filled up to one length.")
+    outputs = varied(subject)(subject.val)
+    places = (y == padding).unsqueeze(axis)
+    others = torch.where(places, -outputs, outputs)
+    first, second = (
+        evaluate(subject, subject.model(), _always(each), [subject.val]).metrics for each in (outputs, others)
+    )
+    for name in (each for each in first if "loss" in each.lower() or MEANS.search(each.lower())):
+        if math.isfinite(first[name]) and not _near(second.get(name, math.nan), first[name]):
+            return WRONG.failed(
+                f"{name} is {first[name]:.4g}, and {second[name]:.4g} for other outputs at the places that only fill "
+                f"up (class {padding}, {float(places.float().mean()):.0%} of all), which the training loss leaves out."
+            )
+    return passed("It does not.")
 
 
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])

@@ -100,7 +100,7 @@ def order_is_seen_where_it_matters(subject: Subject):
     for model in (subject.once(settled), stirred(subject)):
         plain = outputs_of(subject, model, asked)
         for _ in range(ORDERS):
-            other = asked[:, torch.randperm(x.shape[1], device=asked.device)]
+            other = asked[:, torch.randperm(asked.shape[1], device=asked.device)]
             if most(outputs_of(subject, model, other) - plain) > ROUNDING * 10 * spread(plain):
                 return passed("The outputs change with the order.")
     rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST_LEARNT]

@@ -1,4 +1,4 @@
-"""Are learning rate, schedule and weight decay of the right size? The training is repeated with others."""
+"""Are learning rate and weight decay of the right size? The training is repeated with others."""
 
 import math
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from recipe_core.checks.optimisation import UPHILL
+from recipe_core.checks.optimisation import UPHILL, share_of_sum
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.schedules import LOW, schedule_of
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
@@ -23,41 +24,19 @@ PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
+CRUSHED, MUCH_FASTER = 0.01, 10  # share of a gradient that clipping leaves; times what is learnt with it
 SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
 ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards zero: by decay, and by the data at most
 PULLED = 0.99  # of the weights' length, that is left of a decay that can be felt
 SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
 LEARNED = 0.1  # of the loss, that another rate learns meanwhile
-OVER = 0.005  # of the peak rate: nothing is learned below it
-GONE = 1e-6  # of it: none
-MOST_GONE = 0.3  # of the training
-MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
-SIMULATED = 3000  # steps of a schedule, at most
 
-LOW = Cause(
-    "learning-rate-too-low",
-    "The weights hardly move in the whole training.",
-    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps.",
-    0.8,
-)
 HIGH = Cause(
     "learning-rate-too-high",
     "The steps are so large that training gets worse instead of better.",
     "Lower the learning rate by an order of magnitude or more, or a momentum above 0.95; average the loss over the "
     "batch.",
     0.9,
-)
-EARLY = Cause(
-    "schedule-ends-early",
-    "The learning rate is used up long before the training ends.",
-    "Count the schedule in what it is stepped by: batches or epochs (scheduler_interval).",
-    0.7,
-)
-NO_EFFECT = Cause(
-    "schedule-has-no-effect",
-    "The schedule changes the rate of another optimizer than the one that trains.",
-    "Make the schedule from the optimizer that steps.",
-    0.4,
 )
 DECAY = Cause(
     "weight-decay-wins",
@@ -204,7 +183,8 @@ def weights_move_far_enough(subject: Subject):
     for factor in (1e2, 1e3, 1e4, 1e6, 1e8):
         other = course(subject, times(to_peak * factor), scheduled=False)
         learned = 1 - other.share
-        if learned > FASTER and (per_step * total < STILL or hoped < learned / 2):
+        crawls = hoped < learned / 2 or (_is_crushed(subject, own.run) and learned > MUCH_FASTER * (1 - own.share))
+        if learned > FASTER and (per_step * total < STILL or crawls):
             return LOW.failed(
                 f"{told}; {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}, so that {total:,} may "
                 f"not bring what as few steps do with {factor:g} times the rate: {other.after:.3g}."
@@ -212,6 +192,11 @@ def weights_move_far_enough(subject: Subject):
     if per_step * total > STILL:
         return passed(f"{told}.")
     return LOW.unsure(f"{told}, and larger rates do no better; a longer run would tell.")
+
+
+def _is_crushed(subject: Subject, run: Rehearsal) -> bool:
+    """Whether the gradient that the optimizer finds is next to nothing of the loss's own, as after hard clipping."""
+    return len(run.updates) == len(run.losses) and 0 < share_of_sum(subject, run, 1) < CRUSHED
 
 
 @check(family="optimisation", stage=2, cost=3, causes=[DECAY])
@@ -260,107 +245,6 @@ def _length(run: Rehearsal) -> float:
 
 def _share_to_zero(run: Rehearsal) -> float:
     """Of all weights of layers those that have moved towards zero; data alone moves about half of them there."""
-    pairs = [(each.detach(), run.before[name]) for name, each in run.model.named_parameters() if each.ndim > 1]
+    pairs = [(after, before) for after, before in run.pairs if before.ndim > 1]
     towards = sum(int(((after - before) * before < 0).sum()) for after, before in pairs)
     return towards / max(1, sum(int((after != before).sum()) for after, before in pairs))
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Learning rates step by step, as they are and as they would be were the schedule stepped by the other unit."""
-
-    own: list[float]
-    other: list[float]
-    per_epoch: int | None
-    is_ours: bool
-
-
-def schedule_of(subject: Subject) -> Schedule:
-    """The schedule over the training, on an optimizer that trains nothing; empty where there is none."""
-    pipeline = subject.pipeline
-    if pipeline.scheduler_fn is None:
-        return Schedule([], [], None, True)
-    per_epoch = _per_epoch(subject)
-    if pipeline.scheduler_interval == "epoch" and not per_epoch:
-        return Schedule([], [], None, True)
-    total = min(pipeline.total_steps or SIMULATED, 100_000)
-    by_step = pipeline.scheduler_interval == "step"
-    own, ours = _rates(subject, total if by_step else math.ceil(total / (per_epoch or 1)))
-    other, _ = _rates(subject, math.ceil(total / (per_epoch or 1)) if by_step else total)
-    return Schedule(own, other, per_epoch, ours)
-
-
-def _per_epoch(subject: Subject) -> int | None:
-    try:
-        return len(subject.pipeline.train_loader)  # type: ignore[arg-type]
-    except TypeError:
-        return len(subject.drawn_train.batches) if subject.drawn_train.complete else None
-
-
-def _rates(subject: Subject, count: int) -> tuple[list[float], bool]:
-    optimizer = subject.optimizer(subject.model())
-    assert subject.pipeline.scheduler_fn is not None
-    schedule = subject.pipeline.scheduler_fn(optimizer)
-    ours = getattr(schedule, "optimizer", optimizer) is optimizer
-    optimizer.zero_grad(set_to_none=True)  # so that its steps change nothing
-    rates = []
-    for _ in range(min(count, SIMULATED * 4)):
-        rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
-        try:
-            optimizer._opt_called = True  # type: ignore[attr-defined]  # what a schedule looks for before it warns
-            schedule.step()
-        except (ValueError, TypeError):  # at its end, or one that wants a metric
-            break
-    return rates, ours
-
-
-@check(family="optimisation", stage=4, cost=0.5, causes=[EARLY, NO_EFFECT, LOW])
-def the_schedule_lasts_as_long_as_the_training(subject: Subject):
-    """The learning rate comes near its end only near the end of the training."""
-    rates = schedule_of(subject)
-    if not rates.own:
-        return skipped("There is no schedule, or no knowing how long an epoch is.")
-    every = max(1, len(rates.own) // 200)
-    curve = {"step": list(range(0, len(rates.own), every)), "rate": rates.own[::every]}
-    if not rates.is_ours:
-        return NO_EFFECT.failed("The schedule was made for another optimizer than the pipeline's.")
-    total, peak = subject.pipeline.total_steps, max(rates.own)
-    if peak <= 0:
-        return LOW.failed("The learning rate is zero throughout.", curve=curve)
-    over = sum(rate < OVER * peak for rate in rates.own) / len(rates.own)
-    if total and over > MOST_OVER:
-        return EARLY.failed(
-            f"For {over:.0%} of the {total:,} steps of training the rate is below {OVER:.1%} of its peak.", curve=curve
-        )
-    gone = sum(rate <= GONE * peak for rate in rates.own) / len(rates.own)
-    if total and gone > MOST_GONE:
-        return EARLY.failed(f"For {gone:.0%} of the {total:,} steps of training the rate is zero.", curve=curve)
-    turns = _returns(rates.own)
-    if total and subject.pipeline.scheduler_interval == "step" and turns >= 3 and _fits(rates.other):
-        return EARLY.failed(
-            f"The rate falls and rises {turns} times; stepped once per epoch it would fall once, just to the end of "
-            "training.",
-            curve=curve,
-        )
-    if not total and rates.per_epoch and subject.pipeline.scheduler_interval == "step":
-        early = rates.own[rates.per_epoch :]
-        if early and max(early) < OVER * peak:
-            return EARLY.failed("The rate is used up before the first epoch is over.", curve=curve)
-    return passed(f"The rate is below {OVER:.1%} of its peak for {over:.0%} of the training.", curve=curve)
-
-
-def _returns(rates: list[float]) -> int:
-    """How often the rate climbs back from a tenth of its peak to most of it."""
-    peak, low, count = max(rates), False, 0
-    for rate in rates:
-        if rate < 0.1 * peak:
-            low = True
-        elif rate > 0.9 * peak and low:
-            low, count = False, count + 1
-    return count
-
-
-def _fits(rates: list[float]) -> bool:
-    """Whether a schedule falls once, and is low at the end only."""
-    peak = max(rates)
-    return len(rates) > 2 and rates[-1] < 0.2 * peak and _returns(rates) == 0

@@ -45,6 +45,7 @@ class ForwardCall:
     x: Any
     training: bool  # the model's own mode
     modes: dict[str, bool]  # of the layers that act by mode
+    learns: bool  # gradients are kept
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Update:
     step: int
     optimizer: torch.optim.Optimizer
     gradients: dict[str, torch.Tensor | None]
+    rate: float  # the highest of its groups
 
 
 @dataclass
@@ -79,11 +81,16 @@ class Rehearsal:
     optimizer: torch.optim.Optimizer
 
     @property
+    def pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each parameter that trains, after and before; not those that a first forward pass made."""
+        named = [(name, each) for name, each in self.model.named_parameters() if each.requires_grad]
+        return [(each.detach(), self.before[name]) for name, each in named if name in self.before]
+
+    @property
     def update_ratio(self) -> float:
         """|all changes together| / |weights before|, of the parameters that train."""
-        pairs = [(p.detach(), self.before[name]) for name, p in self.model.named_parameters() if p.requires_grad]
-        change = math.sqrt(sum(float((after - before).square().sum()) for after, before in pairs))
-        size = math.sqrt(sum(float(before.square().sum()) for _, before in pairs))
+        change = math.sqrt(sum(float((after - before).square().sum()) for after, before in self.pairs))
+        size = math.sqrt(sum(float(before.square().sum()) for _, before in self.pairs))
         return change / size if size else math.inf if change else 0.0
 
 
@@ -186,13 +193,14 @@ class _Seen:
         if self.step < KEPT:
             x = next((each for each in (*inputs, *named.values()) if isinstance(each, torch.Tensor)), None)
             layers = {name: each.training for name, each in module.named_modules() if acts_by_mode(each)}
-            self.forwards.append(ForwardCall(self.step, _detached(x), module.training, layers))
+            self.forwards.append(ForwardCall(self.step, _detached(x), module.training, layers, torch.is_grad_enabled()))
 
     def _update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = {name: each.grad for name, each in self.model.named_parameters()}
         self.touched |= {name for name, each in gradients.items() if each is not None and bool(each.any())}
         kept = {name: None if each is None else each.detach().clone() for name, each in gradients.items()}
-        self.updates.append(Update(self.step, optimizer, kept if self.step < KEPT else {}))
+        rate = max((float(group["lr"]) for group in optimizer.param_groups if "lr" in group), default=0.0)
+        self.updates.append(Update(self.step, optimizer, kept if self.step < KEPT else {}, rate))
 
 
 def acts_by_mode(layer: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import default_collate
+from torch.utils.data import IterableDataset, default_collate
 
 from recipe_core.checks.keep import Kept
 from recipe_core.training.checkpoint import seed_everything
@@ -271,7 +271,7 @@ class Subject:
         if given is not None:
             return self.draw(given)
         dataset: Any = getattr(loader, "dataset", None)
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        if not by_index(dataset):
             return None
         drawn = _indices(loader) or range(len(dataset))
         rows = [drawn[at] for at in torch.randperm(len(drawn))[:MOST_SAMPLES].tolist()]
@@ -341,6 +341,12 @@ class Subject:
             per_epoch = len(self.train.batches)
             if scheduler and (pipeline.scheduler_interval == "step" or (index + 1) % per_epoch == 0):
                 scheduler.step()
+
+
+def by_index(dataset: Any) -> bool:
+    """Whether a dataset gives the sample that one asks for."""
+    asked = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    return asked and not isinstance(dataset, IterableDataset)
 
 
 def _indices(loader: Iterable) -> Sequence[int] | None:
