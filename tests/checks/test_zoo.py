@@ -74,6 +74,20 @@ BUGS = [
     "minus_one_for_no",
     "hooks_upside_down",
     "random_recurrence_is_frozen",
+    "zeroed_before_an_adamw_step",
+    "clipped_to_a_ten_thousandth",
+    "a_step_that_lowers_its_rate",
+    "zeroed_before_each_part",
+    "a_validation_batch_in_each_step",
+    "maps_reshaped_with_classes_in_front",
+    "padding_counts_in_evaluation",
+    "rare_rows_copied_before_the_split",
+    "experts_copied_from_one",
+    "a_question_to_the_padding",
+    "colours_seen_as_grey",
+    "a_layer_after_the_optimizer",
+    "weights_under_another_prefix",
+    "unscaled_prices_as_targets",
 ]
 CORRECT = ["hinge_loss", "a_linear_model_that_begins_at_zero"]
 # Correct ones that were accused once, or that differ from a bug by little, with the check that must let them pass.
@@ -98,6 +112,19 @@ LET_PASS = [
     ("a_stretch_of_labels_off_by_seven (healthy)", "labels_belong_to_their_images"),
     ("hooks_upside_down (healthy)", "labels_belong_to_their_images"),
     ("the_class_is_a_column (healthy)", "no_input_is_the_target"),
+    ("zeroed_before_an_adamw_step (healthy)", "training_moves_the_weights"),
+    ("clipped_to_a_ten_thousandth (healthy)", "weights_move_far_enough"),
+    ("zeroed_before_each_part (healthy)", "accumulated_gradients_are_averaged"),
+    ("a_validation_batch_in_each_step (healthy)", "training_takes_no_validation_samples"),
+    ("maps_reshaped_with_classes_in_front (healthy)", "right_outputs_have_the_least_loss"),
+    ("padding_counts_in_evaluation (healthy)", "the_loss_prefers_the_truth"),
+    ("padding_counts_in_evaluation (healthy)", "padding_does_not_count"),
+    ("rare_rows_copied_before_the_split (healthy)", "validation_images_are_new"),
+    ("grey_of_stripes", "outputs_follow_the_input"),
+    ("weights_under_another_prefix (healthy)", "loaded_weights_fit"),
+    ("an_r2_with_the_unbiased_variance", "metrics_of_a_regression_are_right"),
+    ("words_that_share_their_weights", "all_layers_are_trained"),
+    ("words_that_share_their_weights", "each_layer_goes_downhill"),
 ]
 
 

@@ -16,6 +16,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     second_look,
     second_look_training,
     several_answers,
+    sixth_look,
     unusual_data,
     unusual_models,
     unusual_training,
