@@ -17,7 +17,8 @@ wrong labels, which hard data and many hands leave, too, unless they lie togethe
 augmentation that makes another class of a few only, as digits that are turned; values that were rounded before the
 loader, if two or three are left and nobody knows of more; gates of a recurrence that are saturated; a few samples drawn
 again and again by a loader that does not tell how many there are; a target that stands among the inputs less than
-exactly; frozen layers whose file brought no weights; one block used in place of several; a network that cannot tell the
+exactly; a table whose rows and targets stand in two orders, which stays a question; copies of pictures of 8x8 that were
+moved; one block used in place of several; attention that is several times too sharp; a network that cannot tell the
 order of anything but words; what is wrong with metrics of a name of their own ("acc@5"), unless it depends on the
 batches; and whatever needs more than the budget or the {samples} samples of a split that are looked at. Models compiled
 to TorchScript take no hooks, so that most checks cannot be done on them.

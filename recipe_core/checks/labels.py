@@ -82,8 +82,9 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
             last=block.last,
         )
     if not found:
-        strength = f"{both.train.strength:.0f} deviations above what shuffled labels give"
-        yield passed(f"The labels of held-out images can be learnt: {strength} in training.")
+        said = "can be learnt" if both.train.strength > NOTHING else "are too hard to learn to tell"
+        strength = f"{both.train.strength:.1f} deviations above what shuffled labels give"
+        yield passed(f"The labels of held-out images {said}: {strength} in training.")
 
 
 def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:

@@ -116,6 +116,21 @@ def test_three_wrong_labels_of_ten_are_let_pass():
     assert causes(changed(train_y=labels), "labels_belong_to_their_images") == set()
 
 
+def test_rows_of_a_table_and_targets_in_two_orders_are_a_question():
+    rows = torch.randn(900, 6, generator=torch.Generator().manual_seed(1))
+    targets = (rows[:, :1] + rows[:, 1:2].sin()).flip(0)
+    train, val = ((rows[part], targets[part]) for part in (slice(600), slice(600, None)))
+    pipeline = healthy(
+        model_fn=lambda: nn.Linear(6, 1),
+        train_loader=DataLoader(TensorDataset(*train), 32, shuffle=True),
+        val_loader=DataLoader(TensorDataset(*val), 64),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+    )
+    (told,) = look(pipeline, "labels_belong_to_their_images")
+    assert (told.cause, told.verdict) == ("labels-unrelated", "unsure")
+
+
 def test_augmentation_in_training_passes_and_in_validation_is_found():
     train = DataLoader(Changing(X[:600], Y[:600], moved), 32, shuffle=True)
     assert causes(healthy(train_loader=train), *ALL) == set()
