@@ -178,12 +178,16 @@ def weights_move_far_enough(subject: Subject):
     told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
     # What this rate can learn in the whole training, if it went on learning as fast as at the start.
     hoped = max(0.0, 1 - own.share) * total / steps
-    if hoped > 1:
+    if hoped < 1:  # some are slow to begin
+        longer = course(subject, times(to_peak), scheduled=False, steps=PATIENT)
+        hoped = max(hoped, (1 - longer.share) * total / len(longer.run.losses))
+    crushed = _is_crushed(subject, own.run)
+    if hoped > 1 and not crushed:
         return passed(f"{told}, and {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}.")
     for factor in (1e2, 1e3, 1e4, 1e6, 1e8):
         other = course(subject, times(to_peak * factor), scheduled=False)
         learned = 1 - other.share
-        crawls = hoped < learned / 2 or (_is_crushed(subject, own.run) and learned > MUCH_FASTER * (1 - own.share))
+        crawls = hoped < learned / 2 or (crushed and learned > MUCH_FASTER * (1 - own.share))
         if learned > FASTER and (per_step * total < STILL or crawls):
             return LOW.failed(
                 f"{told}; {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}, so that {total:,} may "

@@ -125,6 +125,8 @@ LET_PASS = [
     ("an_r2_with_the_unbiased_variance", "metrics_of_a_regression_are_right"),
     ("words_that_share_their_weights", "all_layers_are_trained"),
     ("words_that_share_their_weights", "each_layer_goes_downhill"),
+    ("squares_erased_from_digits", "labels_belong_to_their_images"),
+    ("a_slow_start_under_sgd", "weights_move_far_enough"),
 ]
 
 

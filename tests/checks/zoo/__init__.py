@@ -17,6 +17,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     second_look_training,
     several_answers,
     sixth_look,
+    sixth_look_correct,
     unusual_data,
     unusual_models,
     unusual_training,

@@ -11,14 +11,13 @@ import torch
 from sklearn.datasets import load_breast_cancer
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import IterableDataset
 
 from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam, evaluate_regression, healthy, sgd
 from tests.checks.zoo.case import bug, unusual
-from tests.checks.zoo.fourth_look import WORDS, WordsBefore, marked_words, sequences
-from tests.checks.zoo.nets import cnn, mlp
-from tests.checks.zoo.sets import colours, digits, loader, positions, textures
+from tests.checks.zoo.fourth_look import WORDS, marked_words
+from tests.checks.zoo.nets import cnn
+from tests.checks.zoo.sets import colours, digits, loader, textures
 from tests.checks.zoo.several_answers import discs
 
 
@@ -328,62 +327,4 @@ def unscaled_prices_as_targets(broken):
 
     return of_table(
         lambda: nn.Sequential(nn.Linear(6, 48), nn.ReLU(), nn.Linear(48, 1)), dollars if broken else lambda y: y
-    )
-
-
-@unusual
-def an_r2_with_the_unbiased_variance():
-    @torch.no_grad()
-    def evaluate(model, batches):
-        model.eval()
-        outputs, y = (torch.cat(part) for part in zip(*[(model(x), y) for x, y in batches], strict=True))
-        loss = F.mse_loss(outputs, y)
-        return {"loss": loss.item(), "r2": (1 - loss / y.var()).item()}
-
-    images = positions()
-    return healthy(images, lambda: mlp(144, 1), evaluate=evaluate)
-
-
-@unusual
-def words_that_share_their_weights():
-    def model():
-        net = WordsBefore()
-        net.scores = nn.Linear(24, WORDS)
-        net.state = nn.GRU(24, 24, batch_first=True)
-        net.scores.weight = net.words.weight
-        nn.init.normal_(net.words.weight, std=0.1)
-        return net
-
-    def shifted(words):
-        return words[:, :-1], words[:, 1:]
-
-    train, val = shifted(sequences(600, 1)), shifted(sequences(200, 2))
-    return Pipeline(model, loader(*train, 32, shuffle=True), loader(*val, 64), num_classes=WORDS, optimizer_fn=adam)
-
-
-class Endless(IterableDataset):
-    """Fresh rows in each pass, as many as it says."""
-
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.passes = count, seed, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self):
-        self.passes += 1
-        yield from zip(*table(self.count, 1000 * self.seed + self.passes), strict=True)
-
-
-@unusual
-def a_stream_that_says_how_long_it_is():
-    train = torch.utils.data.DataLoader(Endless(1024, 1), 32)
-    return Pipeline(
-        lambda: nn.Sequential(nn.Linear(6, 48), nn.ReLU(), nn.Linear(48, 1)),
-        train,
-        loader(*table(300, 5), 64),
-        num_classes=0,
-        loss_fn=F.mse_loss,
-        optimizer_fn=adam,
-        evaluate=evaluate_regression,
     )
