@@ -288,7 +288,7 @@ def an_exponential_decay_by_the_batch(broken):
 
 
 @bug("evaluation", "metric-shuffled-labels")
-def labels_of_another_pass(broken):
+def targets_of_another_pass(broken):
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
