@@ -127,7 +127,7 @@ def test_rows_of_a_table_and_targets_in_two_orders_are_a_question():
         num_classes=0,
         loss_fn=F.mse_loss,
     )
-    (told,) = look(pipeline, "labels_belong_to_their_images")
+    (told,) = look(pipeline, "labels_belong_to_their_images", seconds=40)
     assert (told.cause, told.verdict) == ("labels-unrelated", "unsure")
 
 
