@@ -54,15 +54,19 @@ def damage_of(data: bytes) -> Damage | None:
 def _jpeg_damage(data: bytes) -> Damage | None:
     walked = _walk(data)
     if walked.sign:
-        message = f"From {walked.from_row:.0%} of its height on the picture is broken: the JPEG holds {walked.sign}."
+        message = f"{_from(walked.from_row)} on the picture is broken: the JPEG holds {walked.sign}."
         return Damage(1 - 0.4 * walked.from_row, message, _evidence(walked.sign, walked.from_row))
     step = seams.find_step(_seams(walked), walked.interval)
     if step is None:
         return None
     from_row = step.mcu // walked.frame.mcus_across / walked.frame.mcus_down
-    message = f"From {from_row:.0%} of its height on brightness or colour is off: the JPEG's data is broken there."
+    message = f"{_from(from_row)} on brightness or colour is off: the JPEG's data is broken there."
     levels = [round(level, 1) for level in step.levels]
     return Damage(0.6 - 0.2 * from_row, message, _evidence(STEP, from_row) | {"levels": levels})
+
+
+def _from(row: float) -> str:
+    return f"From {row:.0%} of its height" if row else "From its top"
 
 
 def _evidence(sign: str, from_row: float) -> dict:
