@@ -319,7 +319,7 @@ def share_of_sum(subject: Subject, run: Rehearsal, count: int) -> float:
     product = size = 0.0
     for name, each in model.named_parameters():
         own, total = run.updates[0].gradients.get(name), each.grad
-        if own is not None and total is not None:
+        if own is not None and total is not None and own.shape == total.shape:
             product += float((own * total).sum())
             size += float(total.square().sum())
     return product / max(size, 1e-30)
