@@ -15,6 +15,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
 
 ROUNDING = 2e-3  # relative
+ABOUT_NOTHING = 0.05  # of the loss of other outputs: means and deviations of two splits differ a little
 HARDLY = 0.9  # of the loss of wrong outputs, that right ones have
 NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
 LOSSES = (
@@ -67,6 +68,8 @@ def right_outputs_have_the_least_loss(subject: Subject):
         return skipped("The loss is no distance between outputs and targets.")
     if not _can_be_said(subject):
         return skipped("It is not known which outputs would be right.")
+    if not classes and subject.once(rescales_targets):
+        return passed("evaluate brings the validation targets to the scale of the training targets first.")
     right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("evaluate returns no finite loss for these outputs.")
@@ -80,6 +83,23 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if right < NEXT_TO_NOTHING * wrong:
         return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
     return WRONG.failed(f"{said}.", **told)
+
+
+def rescales_targets(subject: Subject) -> bool:
+    """Whether to evaluate those outputs are right that are the validation targets on the scale of the training ones."""
+    if not answers_are_heard(subject):
+        return False
+    train, val, like = subject.drawn_train.y.float(), subject.val.y.float(), subject.once(own_outputs)
+    if like[0].numel() != val[0].numel() or train.shape[1:] != val.shape[1:]:
+        return False
+    brought = (val - val.mean(0)) / val.std(0).clamp_min(1e-9) * train.std(0) + train.mean(0)
+
+    def loss_of(outputs: torch.Tensor) -> float:
+        outputs = outputs.reshape(len(outputs), *like.shape[1:])
+        return _loss(subject, lambda sample: outputs, [subject.val])
+
+    on_scale, as_they_are = loss_of(brought), loss_of(val)
+    return math.isfinite(as_they_are) and on_scale < ABOUT_NOTHING * as_they_are
 
 
 def _hardly_tells(subject: Subject, told: dict[str, float]) -> bool:

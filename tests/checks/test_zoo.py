@@ -127,6 +127,8 @@ LET_PASS = [
     ("words_that_share_their_weights", "each_layer_goes_downhill"),
     ("squares_erased_from_digits", "labels_belong_to_their_images"),
     ("a_slow_start_under_sgd", "weights_move_far_enough"),
+    ("dollars_scaled_in_evaluate", "targets_of_both_splits_are_on_one_scale"),
+    ("dollars_scaled_in_evaluate", "right_outputs_have_the_least_loss"),
 ]
 
 

@@ -129,3 +129,26 @@ def a_slow_start_under_sgd():
         optimizer_fn=lambda model: torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9),
         total_steps=1000,
     )
+
+
+@unusual
+def dollars_scaled_in_evaluate():
+    (x, y), (val_x, val_y) = table(1200, 0), table(400, 1)
+    y, val_y = 200 + 50 * y, 200 + 50 * val_y
+    mean, deviation = y.mean(), y.std()
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        errors = [(model(x) - (y - mean) / deviation).square() for x, y in batches]
+        return {"loss": torch.cat(errors).mean().item()}
+
+    return Pipeline(
+        lambda: nn.Sequential(nn.Linear(6, 48), nn.ReLU(), nn.Linear(48, 1)),
+        loader(x, (y - mean) / deviation, 32, shuffle=True),
+        loader(val_x, val_y, 64),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=adam,
+        evaluate=evaluate,
+    )
