@@ -98,8 +98,10 @@ def rescales_targets(subject: Subject) -> bool:
         outputs = outputs.reshape(len(outputs), *like.shape[1:])
         return _loss(subject, lambda sample: outputs, [subject.val])
 
-    on_scale, as_they_are = loss_of(brought), loss_of(val)
-    return math.isfinite(as_they_are) and on_scale < ABOUT_NOTHING * as_they_are
+    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):  # an evaluate that takes no such outputs
+        on_scale, as_they_are = loss_of(brought), loss_of(val)
+        return math.isfinite(as_they_are) and 0 <= on_scale < ABOUT_NOTHING * as_they_are
+    return False
 
 
 def _hardly_tells(subject: Subject, told: dict[str, float]) -> bool:
