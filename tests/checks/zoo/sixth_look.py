@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam, evaluate_regression, healthy, sgd
 from tests.checks.zoo.case import bug, unusual
+from tests.checks.zoo.fifth_look import stepping
 from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import cnn
 from tests.checks.zoo.sets import colours, digits, loader, textures
@@ -38,36 +39,24 @@ def of_table(model_fn, change=lambda y: y, **changes) -> Pipeline:
 
 @bug("optimisation", "step-does-nothing")
 def zeroed_before_an_adamw_step(broken):
-    def step(model, batch, loss_fn, optimizer):
-        model.train()
-        if not broken:
-            optimizer.zero_grad()
-        loss = loss_fn(model(batch[0]), batch[1])
-        loss.backward()
+    def forget(model):
         if broken:
-            optimizer.zero_grad(set_to_none=False)
-        optimizer.step()
-        return loss.item()
+            model.zero_grad(set_to_none=False)
 
-    return healthy(
-        textures(), "cnn", train_step=step, optimizer_fn=lambda model: torch.optim.AdamW(model.parameters(), 3e-3)
-    )
+    def optimizer(model):
+        return torch.optim.AdamW(model.parameters(), 3e-3)
+
+    return healthy(textures(), "cnn", train_step=stepping(before=forget), optimizer_fn=optimizer)
 
 
 @bug("optimisation", "learning-rate-too-low")
 def clipped_to_a_ten_thousandth(broken):
-    def step(model, batch, loss_fn, optimizer):
-        model.train()
-        optimizer.zero_grad()
-        loss = loss_fn(model(batch[0]), batch[1])
-        loss.backward()
+    def clip(model):
         nn.utils.clip_grad_norm_(model.parameters(), 1e-4 if broken else 1.0)
-        optimizer.step()
-        return loss.item()
 
     return of_table(
         lambda: nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 1)),
-        train_step=step,
+        train_step=stepping(before=clip),
         optimizer_fn=lambda model: sgd(model, 0.1),
     )
 
