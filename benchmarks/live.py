@@ -85,9 +85,10 @@ def _measure(workspace: Workspace, runs: list[Run], seconds: int, viewers: int) 
     steps, moments = np.array(written).T
 
     def delays(viewer: list[tuple[float, float]]) -> list[float]:
-        """Of each step that was seen: since when the store had it."""
-        known = [(at, step) for at, step in viewer if at >= begun and steps[0] < step <= steps[-1]]
-        return [at - moments[np.searchsorted(steps, step)] for at, step in known]
+        """Of each step that the store got: until it, or a later one, was seen."""
+        at, seen = np.array([each for each in viewer if each[0] >= begun]).T
+        known = (steps > seen[0]) & (steps <= seen[-1])
+        return list(at[np.searchsorted(seen, steps[known])] - moments[known])
 
     return {
         "in Chromium": [delay for viewer in seen for delay in delays(viewer)],
@@ -117,7 +118,7 @@ def _report(measured: dict[str, list[float]]) -> None:
         middle, most, longest = np.percentile(delays, [50, 95, 100])
         within = np.mean(np.array(delays) <= 2)
         print(
-            f"{len(delays)} renewals {who}, {RUNS} runs: median {middle:.2f} s, 95 % {most:.2f} s, "
+            f"{len(delays)} points seen {who}, {RUNS} runs: median {middle:.2f} s, 95 % {most:.2f} s, "
             f"longest {longest:.2f} s; within 2 s: {within:.1%}; load {os.getloadavg()[0]:.1f}"
         )
 

@@ -357,8 +357,13 @@ def get_run(store: Store, id: int) -> Run:
 
 def list_runs(store: Store, dataset: str | None = None) -> list[Run]:
     """All runs, or those on one dataset, newest first."""
+    return [run for run, _ in list_run_jobs(store, dataset)]
+
+
+def list_run_jobs(store: Store, dataset: str | None = None) -> list[tuple[Run, Job]]:
+    """As list_runs, each with its job as it is now, all read at once."""
     jobs.tend(store)
-    return [Run(store, job.id) for job in jobs.listing(store, "run", dataset)]
+    return [(Run(store, job.id), job) for job in jobs.listing(store, "run", dataset)]
 
 
 def _save_json(path: Path, value: object) -> None:

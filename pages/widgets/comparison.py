@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.widgets.controls import train_go
+from pages.widgets.moment import moment
 from pages.widgets.run_charts import chart_controls, charts
 from pages.widgets.run_list import STATES, final, marks
 from pages.widgets.run_view import described
@@ -19,20 +20,20 @@ DOT = '<span style="display:block;width:12px;height:12px;border-radius:50%;backg
 def comparison(dataset: Dataset, view: TrainView, runs: list[Run]) -> None:
     """Draw the runs; while one of them is active the charts renew themselves every second."""
     st.title(f"{len(runs)} runs of {plain(dataset.name)}", anchor=False)
-    states = [run.state for run in runs]
-    active = any(run.job.active for run in runs)
+    states = [moment(run).job.state for run in runs]
+    active = any(moment(run).job.active for run in runs)
     paused = chart_controls(view, live=active)
     fragment(_live, run_every=1.0 if active and not paused else None)(runs, states)
+    _differences(runs)
 
 
 def _live(runs: list[Run], were: list[str]) -> None:
-    if [run.state for run in runs] != were:
+    if [moment(run).job.state for run in runs] != were:
         st.rerun()
     st.caption("Strong lines are validation, pale ones training.")
     charts(runs)
     for place, run in enumerate(runs):
         _row(place, run)
-    _differences(runs)
 
 
 def _row(place: int, run: Run) -> None:
@@ -41,10 +42,12 @@ def _row(place: int, run: Run) -> None:
         if st.button(f"**{run.spec.preset} #{run.id}**", key=f"see-{run.id}", type="tertiary"):
             train_go(lambda view: view.opened(run.id))
             st.rerun()
-        state, accuracy, loss = run.state, final(run, "val_accuracy"), final(run, "val_loss")
+        seen = moment(run)
+        state, measured = seen.job.state, final(seen)
         st.markdown(f":{STATES[state]}-badge[{state}]", width="content")
-        if accuracy is not None and loss is not None:
-            st.markdown(f"validation accuracy **{accuracy:.1%}**, loss **{loss:.3f}**", width="content")
+        if len(measured) == 2:
+            told = "validation accuracy **{val_accuracy:.1%}**, loss **{val_loss:.3f}**".format(**measured)
+            st.markdown(told, width="content")
         if state == "finished":
             st.markdown(marks(run), width="content")
         st.caption(plain(described(run)))

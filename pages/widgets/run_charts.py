@@ -1,15 +1,14 @@
 """The charts of one or several runs, and the controls that they share."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
 from pages.widgets.controls import train_bound, train_go
+from pages.widgets.moment import Moment, moment
 from pages.widgets.shell import open_workspace, read_train_view
 from recipe_core.links import MOST_SMOOTHING, TrainView
-from recipe_core.metrics import newest_point
 from recipe_core.plots.curves import Level, curves
 from recipe_core.runs import Run
 
@@ -62,30 +61,27 @@ def charts(runs: list[Run]) -> None:
     """Draw loss and accuracy, and what else is asked for, with what was expected; to be called in a fragment."""
     view = read_train_view()  # dragging over a chart changes it, and renews the fragment only
     _zoom(view)
-    store = open_workspace().store
-    newest = tuple((run.id, run.job.created, newest_point(store, run.id)) for run in runs)
-    histories = {f"{run.spec.preset} #{run.id}": history(run, view.steps) for run in runs}
+    seen = [moment(run) for run in runs]
     losses = [level for run in runs for level in _loss_levels(run)]
     guesses = [Level(run.expectation.constant_guess_accuracy, "constant guess") for run in runs]
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Loss**")
-        _draw(newest, histories, {"train_loss": "training", "val_loss": "validation"}, "loss", view, losses)
+        _draw(seen, {"train_loss": "training", "val_loss": "validation"}, "loss", view, losses)
     with right:
         st.markdown("**Accuracy**")
         accuracies = {"train_accuracy": "training", "val_accuracy": "validation"}
-        _draw(newest, histories, accuracies, "accuracy", view, guesses, percent=True)
+        _draw(seen, accuracies, "accuracy", view, guesses, percent=True)
     if view.more:
         columns = st.columns(2, gap="medium")
         for number, (metric, (title, logs)) in enumerate(FURTHER.items()):
             with columns[number % 2]:
                 st.markdown(f"**{title}**")
-                _draw(newest, histories, {metric: ""}, metric, replace(view, log=view.log and logs))
+                _draw(seen, {metric: ""}, metric, replace(view, log=view.log and logs))
 
 
 def _draw(
-    newest: tuple[tuple[int, float, int], ...],
-    histories: Mapping[str, pd.DataFrame],
+    seen: list[Moment],
     metrics: dict[str, str],
     key: str,
     view: TrainView,
@@ -93,6 +89,7 @@ def _draw(
     percent: bool = False,
 ) -> None:
     log = view.log and not percent
+    versions = tuple((each.run.id, each.version) for each in seen)
     key = f"chart-{key}-{view.runs}-{view.steps}"
 
     def brushed() -> None:
@@ -103,7 +100,7 @@ def _draw(
 
     # Plotly's own zoom would be lost with every new point: the chart is made anew. In the address it stays.
     st.plotly_chart(
-        _curves(newest, tuple(metrics), view.smoothing, log, percent, view.steps, histories, metrics, levels or ()),
+        _curves(versions, tuple(metrics), view.smoothing, log, percent, view.steps, seen, metrics, levels or ()),
         key=key,
         on_select=brushed,
         selection_mode="box",
@@ -114,11 +111,10 @@ def _draw(
 
 # A resource: a copy for each viewer would take half as long as a new figure. Nothing changes it: Streamlit copies it.
 @st.cache_resource(max_entries=64, ttl=600, show_spinner=False)
-def _curves(
-    newest: tuple, names: tuple, smoothing: float, log: bool, percent: bool, steps, _histories, _metrics, _levels
-):
-    """The figure, made once for all who look at these runs in this way: `newest` tells their points apart."""
-    return curves(_histories, _metrics, _levels, smoothing, log, percent, steps)
+def _curves(versions: tuple, names: tuple, smoothing: float, log: bool, percent: bool, steps, _seen, _shown, _levels):
+    """The figure, made once for all who look at these runs in this way: `versions` tells their points apart."""
+    histories = {f"{each.run.spec.preset} #{each.run.id}": _history(each, steps) for each in _seen}
+    return curves(histories, _shown, _levels, smoothing, log, percent, steps)
 
 
 def _zoom(view: TrainView) -> None:
@@ -142,12 +138,13 @@ def _loss_levels(run: Run) -> list[Level]:
     return [Level(told.initial_loss, "expected at step 0"), Level(told.constant_guess_loss, "constant guess")]
 
 
-def history(run: Run, steps: tuple[int, int] | None = None) -> pd.DataFrame:
-    """The metrics of a run, thinned for charts, of all steps or of those zoomed in on; read once for all who look."""
-    workspace = open_workspace()
-    return _history(str(workspace.folder), run.id, run.job.created, newest_point(workspace.store, run.id), steps)
+def _history(seen: Moment, steps: tuple[int, int] | None) -> pd.DataFrame:
+    """The metrics of a run, thinned for charts, of all steps or of those zoomed in on; read once for all charts."""
+    return _metrics(str(open_workspace().folder), seen.run.id, seen.version, steps, seen.run)
 
 
-@st.cache_data(max_entries=64, ttl=600, show_spinner=False)
-def _history(workspace: str, id: int, created: float, newest: int, steps: tuple[int, int] | None) -> pd.DataFrame:
-    return open_workspace().run(id).metrics(max_points=MAX_POINTS, steps=steps)
+@st.cache_resource(max_entries=64, ttl=600, show_spinner=False)  # nothing changes it
+def _metrics(
+    workspace: str, id: int, version: tuple[float | str, ...], steps: tuple[int, int] | None, _run: Run
+) -> pd.DataFrame:
+    return _run.metrics(max_points=MAX_POINTS, steps=steps)

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.widgets.controls import train_bound, train_go
 from pages.widgets.inputs import inputs
 from pages.widgets.launch_form import expected
+from pages.widgets.moment import moment
 from pages.widgets.predictions import predictions
 from pages.widgets.progress import stop_button
 from pages.widgets.run_charts import chart_controls, charts
@@ -27,7 +28,7 @@ TABS = {"": "Curves", "inputs": "Just before the net", "predictions": "What it p
 
 def run_view(dataset: Dataset, view: TrainView, run: Run) -> None:
     """Draw the run; while it is active its state and charts renew themselves every second."""
-    job = run.job
+    job = moment(run).job
     _headline(run, job)
     _actions(run, job)
     _end(run, job)
@@ -131,7 +132,7 @@ def _end(run: Run, job: Job) -> None:
 
 
 def _progress(run: Run, was: str) -> None:
-    job = run.job
+    job = moment(run).job
     if job.state != was:
         st.rerun()
     if job.active:
@@ -156,7 +157,7 @@ def _so_far(job: Job) -> tuple[float, str]:
 def _verdicts(run: Run) -> None:
     with st.container(border=True, key="verdicts"):
         st.markdown("**Expected, and what came of it**")
-        if run.job.active:
+        if moment(run).job.active:
             st.markdown("\n".join(f"- {plain(claim.sentence)}" for claim in run.expectation.claims))
             st.caption("Judged when the run has come to its end.")
         else:

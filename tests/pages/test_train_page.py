@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from PIL import Image
+from sqlalchemy import event
 from streamlit.testing.v1 import AppTest
 
+from pages.widgets.moment import moment, moments, read_afresh
+from pages.widgets.shell import open_workspace
 from recipe_core import Workspace, settings
+from recipe_core.errors import NotFound
 from recipe_core.training.presets import PRESETS
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -143,3 +147,31 @@ def test_a_clone_starts_with_the_settings_of_its_run(visit, trained: Workspace):
     seen = visit(trained, dataset="pets", like=str(ids(trained)[1]))
     fields = {field.label: field.value for field in seen.text_input}
     assert (seen.title[0].value, fields["Epochs"]) == ("New run", "1")
+
+
+def test_ten_viewers_of_live_runs_ask_the_store_as_often_as_one(visit, trained: Workspace):
+    visit(trained, dataset="pets")  # from here on the server shows this workspace
+    asked: list[str] = []
+    event.listen(open_workspace().store.engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    read_afresh()
+    assert list(moments("pets")) == ids(trained)
+    once = len(asked)
+    before = moments("pets")
+    for _ in range(9):
+        assert moments("pets") is before
+    assert len(asked) == once > 0
+
+
+def test_what_one_has_just_done_is_seen_at_once_and_what_was_deleted_is_named(visit, trained: Workspace):
+    visit(trained, dataset="pets")
+    run = trained.launch(trained.dataset("pets"), "majority", epochs=1)
+    read_afresh()
+    assert moment(run).job.kind == "run"
+    for _ in run.follow():
+        pass
+    read_afresh()
+    assert moment(run).job.state == "finished"
+    run.delete()
+    read_afresh()
+    with pytest.raises(NotFound, match=f"no run {run.id} any more"):
+        moment(run)
