@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from recipe_core.data.duplicates.align import unmoved
+from recipe_core.data.duplicates.align import unmoved, warp
 from recipe_core.data.duplicates.compare import Compared
 
 SLOPE = 1.0  # levels a px, at 32 px: where both are flatter, they agree by chance
@@ -47,8 +47,17 @@ def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brighte
     times = brighter[:, None, None]
     first = (first * times[:, None]).clamp_max(255)
     told = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE).float()
+    if brightened:  # else every sky of one slope and one blue is the same
+        told = told * (torch.maximum(_off_a_slope(first), _off_a_slope(second)) > noise)
     same = ((first - second).abs().amax(1) < noise * times.clamp_min(1)).float()
     return Coincidence(told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1), brighter)
+
+
+def laid(first: torch.Tensor, second: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pairs as `coincidence` takes them, the second seen through the maps; both are black where one is not seen."""
+    channels = [warp(channel, maps) for channel in second.unbind(1)]
+    inside = channels[0][1][:, None]
+    return first * inside, torch.stack([seen for seen, _ in channels], 1) * inside
 
 
 def as_it_lies(first: torch.Tensor, second: torch.Tensor, found: Coincidence) -> Compared:
@@ -77,6 +86,16 @@ def _brighter(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     tells = tells & (torch.minimum(first, second) > BLACK) & (torch.maximum(first, second) < WHITE)
     times = torch.where(tells, second / first.clamp_min(1), torch.nan).flatten(1).nanmedian(1).values
     return times.nan_to_num(1).clamp(1 / MOST_BRIGHTER, MOST_BRIGHTER)
+
+
+def _off_a_slope(pictures: torch.Tensor) -> torch.Tensor:
+    """Levels by which each place differs from the plane that fits the picture best, in the channel that does most."""
+    at = torch.linspace(-1, 1, pictures.shape[-1])
+    at = at / at.norm() / pictures.shape[-1] ** 0.5
+    level = pictures.mean((2, 3), keepdim=True)
+    down = (pictures.sum(3) @ at)[:, :, None, None] * at[:, None]
+    across = (pictures.sum(2) @ at)[:, :, None, None] * at
+    return (pictures - level - down - across).abs().amax(1)
 
 
 def _steepness(pictures: torch.Tensor) -> torch.Tensor:

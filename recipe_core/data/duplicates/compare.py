@@ -5,7 +5,7 @@ frequencies are taken away, and what is left is correlated in small windows. Cop
 is detail above the noise of compression; a caption spoils its place only.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import torch
@@ -45,6 +45,10 @@ class Compared:
     def put(self, places: torch.Tensor, others: "Compared") -> None:
         for field in fields(self):
             getattr(self, field.name)[places] = getattr(others, field.name)
+
+    def agreeing(self, share: torch.Tensor) -> "Compared":
+        """The same pairs, laid as they are, of which so much was found to agree by other means."""
+        return replace(self, agreement=share, heart=share, similarity=share)
 
     def take(self, chosen: torch.Tensor) -> "Compared":
         return Compared(*(getattr(self, field.name)[chosen] for field in fields(self)))
@@ -93,7 +97,7 @@ def compare(
         misfit,
         informed,
         agreement,
-        torch.where(known, heart, agreement),
+        torch.where(known, heart, 0),
         torch.where(known, torch.maximum(inner, similarity), similarity),
         inside.mean((1, 2)),
         (inside.mean((1, 2)) * torch.linalg.det(laid.maps[:, :, :2]).abs()).clamp_max(1),

@@ -22,19 +22,20 @@ from PIL import Image
 from recipe_core.data.decode import Unreadable, decode
 from recipe_core.data.duplicates.align import in_place, unmoved
 from recipe_core.data.duplicates.candidates import hash_alikes
-from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence
+from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence, laid
 from recipe_core.data.duplicates.compare import Compared, compare
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
 from recipe_core.data.duplicates.stand_out import stand_out
-from recipe_core.data.duplicates.verdict import RESULT, accepted, described
+from recipe_core.data.duplicates.verdict import RESULT, SLID, accepted, described, laid_as_copies
 from recipe_core.data.thumbnails import read_thumbnail
 
 LEAST_CONTRAST = 3.0  # standard deviation of grey: flatter pictures are a finding of their own
 LARGE_SIDE = 64  # px of the last look
 LARGE = 64  # px that the shorter side of both needs for it
-WORST_MISFIT, LEAST_GLANCE = 0.4, 0.4  # of a pair that is looked at again
+WORST_MISFIT, LEAST_GLANCE, SURE_FIT = 0.4, 0.4, 0.1  # of a pair that is looked at again: alike, or lying so well
 NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details, at 32 and at 64 px
 COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 32 px
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in Pillow's mode L
 CHUNK = 1024  # pairs compared at once
 READ_AT_ONCE = 512  # pictures
 WHOLE = list(PARTS).index("whole")
@@ -93,11 +94,12 @@ def near_duplicates(
         likeliest partners only, so a crowd of copies is connected without being listed pair by pair.
     """
     usable = _usable(rows)
-    squares = np.zeros((len(rows), SIDE, SIDE), np.uint8)
-    for chosen, found in _read(read_picture, usable, SIDE, executor):
+    colours = np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)
+    for chosen, found in _read(read_picture, usable, SIDE, executor, "RGB"):
         check()
-        squares[chosen] = found
+        colours[chosen] = found
         report(0.2 * float(chosen[-1] + 1) / len(rows))
+    squares = _grey(colours)
     usable = usable[squares[usable].std((1, 2)) >= LEAST_CONTRAST]
     candidates = _candidates(rows, squares, usable, check)
     old = _old(rows, earlier)
@@ -105,31 +107,27 @@ def near_duplicates(
     report(0.3)
 
     pictures = torch.from_numpy(squares)
-    kept: list[tuple[np.ndarray, Compared]] = []
+    looks: list[tuple[np.ndarray, Compared]] = []
     for start in range(0, len(candidates), CHUNK):
         check()
-        kept.extend(_looked_at(pictures, candidates[start : start + CHUNK]))
+        looks.append(_looked_at(pictures, candidates[start : start + CHUNK]))
         report(0.3 + 0.5 * start / len(candidates))
-    table = _alike_in_details(rows, kept, read_picture, executor, check)
-    for brightened in (False, True):
-        more = _the_same_in_place(rows, pictures, candidates, brightened, table, read_picture, check)
-        table = pa.concat_tables([table, more])
+    table = RESULT.empty_table()
+    if looks:
+        pairs, compared = np.concatenate([pairs for pairs, _ in looks]), _joined([each for _, each in looks])
+        compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
+        table = _alike_in_details(rows, pairs, compared)
+        coloured = torch.from_numpy(colours).movedim(3, 1)
+        for brightened in (False, True):
+            kept = (pairs, compared)
+            more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, table, check)
+            table = pa.concat_tables([table, more])
     report(1.0)
     return _with_earlier(rows, table, earlier, old)
 
 
-def _alike_in_details(
-    rows: pa.Table,
-    kept: list[tuple[np.ndarray, Compared]],
-    read_picture: Reader,
-    executor: Executor | None,
-    check: Callable[[], None],
-) -> pa.Table:
+def _alike_in_details(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> pa.Table:
     """The copies among the pairs that were looked at: laid over each other, their details agree."""
-    if not kept:
-        return RESULT.empty_table()
-    pairs = np.concatenate([pairs for pairs, _ in kept])
-    compared = _looked_at_closely(rows, pairs, _joined([each for _, each in kept]), read_picture, executor, check)
     eligible, unclear = accepted(rows, pairs, compared)
     best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
     similarity = compared.similarity.numpy()[best]
@@ -138,47 +136,59 @@ def _alike_in_details(
     return described(rows, pairs[good], compared.take(torch.from_numpy(good)))
 
 
-def _the_same_in_place(
+def _the_same_in_colour(
     rows: pa.Table,
-    pictures: torch.Tensor,
+    colours: torch.Tensor,
     candidates: np.ndarray,
+    kept: tuple[np.ndarray, Compared],
     brightened: bool,
     known: pa.Table,
-    read_picture: Reader,
     check: Callable[[], None],
 ) -> pa.Table:
-    """The copies, beside the known ones, that are the same as they lie, in grey and in colour."""
-    if not len(candidates):
-        return RESULT.empty_table()
+    """The copies, beside the known ones, that are the same as they lie, or once they are laid over each other.
+
+    Args:
+        kept: the pairs that were looked at, and how they were laid.
+    """
+    # A slope of light fits any other of its colour, if it may be moved and brightened.
+    usual = np.flatnonzero(laid_as_copies(rows, *kept, SLID) & (not brightened))
+    moved, compared = kept[0][usual], kept[1].take(torch.from_numpy(usual))
     looks = []
     for start in range(0, len(candidates), CHUNK):
         check()
-        first, second = _pair(pictures, candidates[start : start + CHUNK])
-        looks.append(coincidence(first[:, None], second[:, None], NOISE, brightened))
-    found = _joined(looks)
-    best = _best_of_each_two(candidates, found.same.numpy(), found.suffices())
-    ends = np.sort(candidates[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
-    best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
-    pairs, found = candidates[best], found.take(best)
-    good = stand_out(pairs[:, :2], found.same.numpy(), found.suffices(), len(rows), np.zeros(len(pairs), bool))
-    good[good] = _same_in_colour(pairs[good], brightened, read_picture, check)
-    if not good.any():
-        return RESULT.empty_table()
-    return described(rows, pairs[good], as_it_lies(*_pair(pictures, pairs[good]), found.take(good)))
-
-
-def _same_in_colour(pairs: np.ndarray, brightened: bool, read_picture: Reader, check: Callable[[], None]) -> np.ndarray:
-    """Which pairs lie over each other in colour too, bool."""
-    good = np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), READ_AT_ONCE):
+        looks.append(coincidence(*_pair(colours, candidates[start : start + CHUNK]), COLOUR_NOISE, brightened))
+    for start in range(0, len(moved), CHUNK):
         check()
-        here = pairs[start : start + READ_AT_ONCE].copy()
-        needed, places = np.unique(here[:, :2], return_inverse=True)
-        here[:, :2] = places.reshape(-1, 2)
-        pictures = torch.from_numpy(squares_of(read_picture, needed.tolist(), SIDE, "RGB")).movedim(3, 1)
-        found = coincidence(*_pair(pictures, here), COLOUR_NOISE, brightened)
-        good[start : start + READ_AT_ONCE] = found.suffices()
-    return good
+        pair = laid(*_pair(colours, moved[start : start + CHUNK]), compared.maps[start : start + CHUNK])
+        looks.append(coincidence(*pair, COLOUR_NOISE, brightened))
+    found = _joined(looks)
+    copies = _coinciding(rows, np.concatenate([candidates, moved]), found, known)
+    still, laid_over = copies[copies < len(candidates)], copies[copies >= len(candidates)]
+    table = RESULT.empty_table()
+    if len(still):
+        first, second = (each.mean(1) for each in _pair(colours, candidates[still]))
+        table = described(rows, candidates[still], as_it_lies(first, second, found.take(still)))
+    places = laid_over - len(candidates)
+    agreeing = compared.take(torch.from_numpy(places)).agreeing(found.same[laid_over])
+    return pa.concat_tables([table, described(rows, moved[places], agreeing)])
+
+
+def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: pa.Table) -> np.ndarray:
+    """Places of the pairs, beside the known ones, that are the same as only copies are."""
+    best = _best_of_each_two(pairs, found.same.numpy(), found.suffices())
+    ends = np.sort(pairs[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
+    best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
+    found, nobody = found.take(best), np.zeros(len(best), bool)
+    return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), nobody)]
+
+
+def _grey(colours: np.ndarray) -> np.ndarray:
+    """uint8 (n, side, side) of (n, side, side, 3)."""
+    grey = np.empty(colours.shape[:3], np.uint8)
+    for start in range(0, len(colours), CHUNK):
+        block = colours[start : start + CHUNK].astype(np.float32) @ GREY
+        grey[start : start + CHUNK] = block.round()
+    return grey
 
 
 def _usable(rows: pa.Table) -> np.ndarray:
@@ -199,7 +209,7 @@ def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: 
     return pairs
 
 
-def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple[np.ndarray, Compared]]:
+def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> tuple[np.ndarray, Compared]:
     """Those of the candidates that may be copies, as they look at 32 px."""
     first, second = _pair(pictures, candidates)
     masks = torch.zeros(len(PARTS), 8, 8)
@@ -209,13 +219,12 @@ def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> Iterator[tuple
     where = masks[torch.from_numpy(candidates[:, 3]).long()]
     one, other = _halved(first), _halved(second)
     glance = compare(one, other, unmoved(len(first)), 6, LARGE_NOISE, where)
-    likely = (glance.misfit < WORST_MISFIT) & (glance.similarity > LEAST_GLANCE)
-    if likely.any():
-        first, second = first[likely], second[likely]
-        compared = compare(first, second, glance.take(likely).start(first), 4, NOISE)
-        still = compare(one[likely], other[likely], in_place(one[likely], other[likely]), 0, LARGE_NOISE)
-        _left_in_place(first, second, still, compared)
-        yield candidates[likely.numpy()], compared
+    likely = (glance.misfit < WORST_MISFIT) & (glance.similarity > LEAST_GLANCE) | (glance.misfit < SURE_FIT)
+    first, second = first[likely], second[likely]
+    compared = compare(first, second, glance.take(likely).start(first), 4, NOISE)
+    still = compare(one[likely], other[likely], in_place(one[likely], other[likely]), 0, LARGE_NOISE)
+    _left_in_place(first, second, still, compared)
+    return candidates[likely.numpy()], compared
 
 
 def _left_in_place(first: torch.Tensor, second: torch.Tensor, still: Compared, compared: Compared) -> None:
@@ -290,14 +299,14 @@ def _joined(parts: list[Measured]) -> Measured:
 
 
 def _read(
-    read_picture: Reader, numbers: np.ndarray, side: int, executor: Executor | None
+    read_picture: Reader, numbers: np.ndarray, side: int, executor: Executor | None, mode: str = "L"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and their grey squares, some hundred at a time."""
+    """Row numbers and their squares, some hundred at a time."""
     parts = [numbers[start : start + READ_AT_ONCE] for start in range(0, len(numbers), READ_AT_ONCE)]
     if executor is None or len(parts) == 1:
-        yield from ((part, squares_of(read_picture, part.tolist(), side)) for part in parts)
+        yield from ((part, squares_of(read_picture, part.tolist(), side, mode)) for part in parts)
         return
-    jobs = [executor.submit(partial(squares_of, read_picture), part.tolist(), side) for part in parts]
+    jobs = [executor.submit(partial(squares_of, read_picture), part.tolist(), side, mode) for part in parts]
     yield from ((part, job.result()) for part, job in zip(parts, jobs, strict=True))
 
 

@@ -26,9 +26,9 @@ LEAST_HEART, SURE_HEART = 0.4, 0.75
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
 LEAST_OVERLAP = 0.62
 MISLAID_MISFIT = 0.1  # up to which a pair that agrees but lies oddly is taken for a copy laid wrongly
-MOST_SHEAR = 0.06
-MOST_STRETCH = 1.22  # of one side against the other
-MOST_ANGLE = 12.0  # degrees
+# How a copy may be sheared, stretched (one side against the other) and turned (degrees): as people do it, and as it
+# seems where a picture is so smooth that any slope fits its neighbour, and only the colours tell.
+COPIED, SLID = (0.06, 1.22, 12.0), (0.15, 1.5, 15.0)
 SEEN_ANGLE, SEEN_SCALE, SEEN_TONE, SEEN_CAPTION = 2.0, 0.015, 0.06, 0.97  # from where on a difference is named
 TURNS = (
     "",
@@ -58,21 +58,20 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)
     )
-    usual = (
-        (compared.informed > LEAST_INFORMED)
-        & (compared.overlap > LEAST_OVERLAP)
-        & (compared.covered > LEAST_OVERLAP)
-        & torch.from_numpy(_copyable(rows, pairs, compared))
-    )
+    usual = (compared.informed > LEAST_INFORMED) & torch.from_numpy(laid_as_copies(rows, pairs, compared, COPIED))
     return (agrees & usual).numpy(), (agrees & ~usual & (compared.misfit < MISLAID_MISFIT)).numpy()
 
 
-def _copyable(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarray:
-    """Whether each map is one that copying makes: hardly sheared, stretched or turned."""
+def laid_as_copies(
+    rows: pa.Table, pairs: np.ndarray, compared: Compared, limits: tuple[float, float, float]
+) -> np.ndarray:
+    """Whether each map is one that copying makes, bool: little cut off, hardly sheared, stretched or turned."""
+    most_shear, most_stretch, most_angle = limits
+    shown = torch.minimum(compared.overlap, compared.covered).numpy() > LEAST_OVERLAP
     maps = _in_pixels(rows, pairs, compared)
     stretched = np.minimum(_stretch(compared.maps.numpy()), _stretch(maps))
     angle, shear = _turn_and_shear(maps)
-    return (shear < MOST_SHEAR) & (stretched < MOST_STRETCH) & (np.abs(angle) < MOST_ANGLE)
+    return shown & (shear < most_shear) & (stretched < most_stretch) & (np.abs(angle) < most_angle)
 
 
 def described(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> pa.Table:

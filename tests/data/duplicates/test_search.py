@@ -117,8 +117,9 @@ def test_clear_skies_are_no_copies_of_each_other():
     assert search([encoded(slope(rng)) for _ in range(150)]) == []
 
 
-def test_a_caption_on_a_clear_sky_does_not_hide_that_it_is_the_same_sky():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_a_caption_on_a_clear_sky_does_not_hide_that_it_is_the_same_sky_nor_make_two_skies_one(seed):
+    rng = np.random.default_rng(seed)
     skies = [slope(rng) for _ in range(30)]
     copies = [captioned(sky.transpose(TURN.FLIP_LEFT_RIGHT) if number % 2 else sky) for number, sky in enumerate(skies)]
     found = search([*map(encoded, skies), *map(encoded, copies[:12])])
@@ -135,6 +136,33 @@ def test_a_fog_that_is_brighter_or_darker_is_the_same_fog(factor):
     assert len(pairs) >= 11, "one is white for the most part"
     assert pairs <= {(number, len(fogs) + number) for number in range(12)}
     assert {pair["subkind"] for pair in found} == {"brightness"}
+
+
+def test_a_picture_whose_channels_turn_white_one_by_one_is_the_same_picture():
+    """A yellow flower made brighter: its red and green are cut off at 255 in other places."""
+    flowers = [image.filter(ImageFilter.GaussianBlur(3)) for image in photographs()]
+    flowers = [Image.fromarray((np.asarray(flower) * (1.0, 0.8, 0.3)).astype(np.uint8)) for flower in flowers]
+    copies = [ImageEnhance.Brightness(flower).enhance(1.5) for flower in flowers[:20]]
+    found = {(pair["a"], pair["b"]) for pair in search([*map(encoded, flowers), *map(encoded, copies)])}
+    planted = {(number, len(flowers) + number) for number in range(20)}
+    assert len(found & planted) >= 19
+    assert found <= planted
+
+
+@pytest.mark.parametrize("how", ["cropped", "turned"])
+def test_a_blurred_background_is_the_same_in_another_place(how):
+    smooth = [image.filter(ImageFilter.GaussianBlur(8)) for image in photographs()]
+    alter = {
+        "cropped": lambda image: share(image, 0.05, 0.02, 0.98, 0.93),
+        "turned": lambda image: image.rotate(5, Image.Resampling.BICUBIC),
+    }[how]
+    found = {
+        (pair["a"], pair["b"])
+        for pair in search([*map(encoded, smooth), *(encoded(alter(each)) for each in smooth[:20])])
+    }
+    planted = {(number, len(smooth) + number) for number in range(20)}
+    assert len(found & planted) >= 18
+    assert found <= planted
 
 
 @pytest.mark.parametrize("jitter", [0, 3])
