@@ -44,12 +44,15 @@ def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brighte
         brightened: whether one may be brighter than the other.
     """
     brighter = _brighter(first, second) if brightened else torch.ones(len(first))
-    times = brighter[:, None, None]
+    # The darker one is made as bright as the other: what is white there cannot be made darker.
+    swapped = (brighter < 1)[:, None, None, None]
+    first, second = torch.where(swapped, second, first), torch.where(swapped, first, second)
+    times = torch.maximum(brighter, 1 / brighter)[:, None, None]
     first = (first * times[:, None]).clamp_max(255)
     told = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE).float()
     if brightened:  # else every sky of one slope and one blue is the same
         told = told * (torch.maximum(_off_a_slope(first), _off_a_slope(second)) > noise)
-    same = ((first - second).abs().amax(1) < noise * times.clamp_min(1)).float()
+    same = ((first - second).abs().amax(1) < noise * times).float()
     return Coincidence(told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1), brighter)
 
 

@@ -6,7 +6,7 @@ parts only. The neighbours are searched for in the nearest cells of a coarse qua
 and Schmid, "Product quantization for nearest neighbor search", 2011), so the time does not grow with the square.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,8 @@ PARTS = {  # of the 8x8 grid, rows and columns; a pair found by several counts a
     "lower": (slice(2, 8), slice(0, 8)),
     "whole": (slice(0, 8), slice(0, 8)),
 }
-NEIGHBOURS = 4  # of each part that are looked at
+NEIGHBOURS = range(4)  # ranks of likeness, of each part, that are looked at
+STRANGERS = (8, 12, 18, 27, 40, 60)  # ranks where another picture is shown, even if there are copies of each
 LEAST_LIKENESS = 0.6  # correlation of the grids
 EXACT = 4096  # pictures up to which all are compared with all
 LISTED = 256  # pictures in a list of the inverted file, on average
@@ -46,13 +47,33 @@ def look_alikes(squares: np.ndarray, check: Callable[[], None] = lambda: None) -
     Returns:
         int32 (pairs, 4), no pair twice: a, b, the turn that makes a look like b, and by which part (number in PARTS).
     """
-    grids = torch.from_numpy(squares).float().unflatten(2, (8, -1)).unflatten(1, (8, -1)).mean((2, 4))
+    grids = _grids(squares)
     found = [
         np.stack([*columns, np.full(len(columns[0]), number)], axis=1)
         for number, part in enumerate(PARTS.values())
-        for columns in _neighbours(grids, part, check)
+        for columns in _neighbours(grids, part, range(8), NEIGHBOURS, LEAST_LIKENESS, check)
     ]
     return once(np.concatenate(found).astype(np.int32)) if found else np.empty((0, 4), np.int32)
+
+
+def strangers(squares: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
+    """Pairs of pictures that look alike less and less: how alike two are that are no copies.
+
+    Args: see `look_alikes`.
+
+    Returns:
+        As look_alikes does; no picture is turned.
+    """
+    whole = list(PARTS).index("whole")
+    found = [
+        np.stack([*columns, np.full(len(columns[0]), whole)], axis=1)
+        for columns in _neighbours(_grids(squares), PARTS["whole"], range(1), STRANGERS, -1.0, check)
+    ]
+    return once(np.concatenate(found).astype(np.int32)) if found else np.empty((0, 4), np.int32)
+
+
+def _grids(squares: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(squares).float().unflatten(2, (8, -1)).unflatten(1, (8, -1)).mean((2, 4))
 
 
 def once(pairs: np.ndarray) -> np.ndarray:
@@ -65,7 +86,12 @@ def once(pairs: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(
-    grids: torch.Tensor, part: tuple[slice, slice], check: Callable[[], None]
+    grids: torch.Tensor,
+    part: tuple[slice, slice],
+    turns: Sequence[int],
+    ranks: Sequence[int],
+    least: float,
+    check: Callable[[], None],
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Arrays of query, neighbour and the turn that makes the query look like it."""
     known = _described(grids, part)
@@ -76,15 +102,25 @@ def _neighbours(
     members = [order[start:end] for start, end in pairwise([0, *ends])]
     for start in range(0, len(grids), BLOCK):
         check()
-        queries = torch.stack([_described(turned(grids[start : start + BLOCK], turn), part) for turn in range(8)], 1)
-        yield _best(queries, start, known, centres, members)
+        queries = torch.stack([_described(turned(grids[start : start + BLOCK], turn), part) for turn in turns], 1)
+        yield _best(queries, start, known, centres, members, ranks, least)
 
 
 def _best(
-    queries: torch.Tensor, start: int, known: torch.Tensor, centres: torch.Tensor, members: list[torch.Tensor]
+    queries: torch.Tensor,
+    start: int,
+    known: torch.Tensor,
+    centres: torch.Tensor,
+    members: list[torch.Tensor],
+    ranks: Sequence[int],
+    least: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The most alike of each picture over its turns; `queries` is (pictures, 8, values), `start` their first number."""
-    flat = queries.flatten(0, 1)
+    """Those of some ranks of likeness to each picture over its turns.
+
+    Args:
+        queries: (pictures, turns, values); `start` is the number of the first picture.
+    """
+    turns, flat = queries.shape[1], queries.flatten(0, 1)
     probed = _nearest(flat, centres, min(PROBED, len(centres)))
     asking, ends = torch.argsort(probed.flatten()), torch.bincount(probed.flatten(), minlength=len(centres)).cumsum(0)
     found = []
@@ -92,20 +128,20 @@ def _best(
         for rows in (asking[begin:end] // probed.shape[1]).split(BLOCK):
             if len(listed) and len(rows):
                 likeness = flat[rows] @ known[listed].T
-                likeness[listed == (start + rows // 8)[:, None]] = -1
-                best, place = likeness.topk(min(NEIGHBOURS, len(listed)))
-                alike = best > LEAST_LIKENESS
+                likeness[listed == (start + rows // turns)[:, None]] = -1
+                best, place = likeness.topk(min(max(ranks) + 1, len(listed)))
+                alike = best > least
                 found.append(
                     (rows[:, None].expand_as(best)[alike].numpy(), listed[place[alike]].numpy(), best[alike].numpy())
                 )
     if not found:
         return (np.empty(0, np.int64),) * 3
     rows_, answers, likenesses = (np.concatenate(column) for column in zip(*found, strict=True))
-    pictures = rows_ // 8
+    pictures = rows_ // turns
     ranked = np.lexsort((-likenesses, pictures))
     firsts = np.searchsorted(pictures[ranked], pictures[ranked])
-    chosen = ranked[np.arange(len(ranked)) - firsts < NEIGHBOURS]
-    return start + pictures[chosen], answers[chosen], rows_[chosen] % 8
+    chosen = ranked[np.isin(np.arange(len(ranked)) - firsts, list(ranks))]
+    return start + pictures[chosen], answers[chosen], rows_[chosen] % turns
 
 
 def _described(grids: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:

@@ -24,7 +24,7 @@ from recipe_core.data.duplicates.align import in_place, unmoved
 from recipe_core.data.duplicates.candidates import hash_alikes
 from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence, laid
 from recipe_core.data.duplicates.compare import Compared, compare
-from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, turned
+from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, strangers, turned
 from recipe_core.data.duplicates.stand_out import stand_out
 from recipe_core.data.duplicates.verdict import RESULT, SLID, accepted, described, laid_as_copies
 from recipe_core.data.thumbnails import read_thumbnail
@@ -60,6 +60,15 @@ class Thumbnails:
             return decode(data).pixels
         except (Unreadable, OSError):
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen of some candidates."""
+
+    likely: np.ndarray  # bool: which were looked at after a glance
+    glance: np.ndarray  # how alike all are at a glance, 0..1
+    compared: Compared  # of the likely ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +116,20 @@ def near_duplicates(
     report(0.3)
 
     pictures = torch.from_numpy(squares)
-    looks: list[tuple[np.ndarray, Compared]] = []
+    looks = []
     for start in range(0, len(candidates), CHUNK):
         check()
         looks.append(_looked_at(pictures, candidates[start : start + CHUNK]))
         report(0.3 + 0.5 * start / len(candidates))
     table = RESULT.empty_table()
     if looks:
-        pairs, compared = np.concatenate([pairs for pairs, _ in looks]), _joined([each for _, each in looks])
+        likely, glances = (
+            np.concatenate([each.likely for each in looks]),
+            np.concatenate([each.glance for each in looks]),
+        )
+        pairs, compared = candidates[likely], _joined([each.compared for each in looks])
         compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
-        table = _alike_in_details(rows, pairs, compared)
+        table = _alike_in_details(rows, pairs, compared, candidates[~likely], glances[~likely])
         coloured = torch.from_numpy(colours).movedim(3, 1)
         for brightened in (False, True):
             kept = (pairs, compared)
@@ -126,13 +139,21 @@ def near_duplicates(
     return _with_earlier(rows, table, earlier, old)
 
 
-def _alike_in_details(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> pa.Table:
-    """The copies among the pairs that were looked at: laid over each other, their details agree."""
-    eligible, unclear = accepted(rows, pairs, compared)
-    best = _best_of_each_two(pairs, compared.similarity.numpy(), eligible)
-    similarity = compared.similarity.numpy()[best]
-    good = stand_out(pairs[best, :2], similarity, (eligible | unclear)[best], len(rows)) & eligible[best]
-    good = best[good]
+def _alike_in_details(
+    rows: pa.Table, pairs: np.ndarray, compared: Compared, others: np.ndarray, glances: np.ndarray
+) -> pa.Table:
+    """The copies among the pairs that were looked at: laid over each other, their details agree.
+
+    Args:
+        others: pairs that fell at a glance; `glances` is how alike they were.
+    """
+    none = np.zeros(len(others), bool)
+    eligible, unclear = (np.append(each, none) for each in accepted(rows, pairs, compared))
+    similarity = np.append(compared.similarity.numpy(), glances)
+    everything = np.concatenate([pairs, others])
+    best = _best_of_each_two(everything, similarity, eligible)
+    good = stand_out(everything[best, :2], similarity[best], (eligible | unclear)[best], len(rows))
+    good = best[good & eligible[best]]
     return described(rows, pairs[good], compared.take(torch.from_numpy(good)))
 
 
@@ -178,8 +199,8 @@ def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: pa
     best = _best_of_each_two(pairs, found.same.numpy(), found.suffices())
     ends = np.sort(pairs[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
     best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
-    found, nobody = found.take(best), np.zeros(len(best), bool)
-    return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), nobody)]
+    found = found.take(best)
+    return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), doubtful=True)]
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:
@@ -204,13 +225,13 @@ def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: 
     digits = b"".join(text.encode() for text in texts.to_pylist())
     hashes = np.frombuffer(bytes.fromhex(digits.decode()), ">u8").astype(np.uint64).reshape(-1, 8)
     by_hash = np.pad(hash_alikes(hashes, check), ((0, 0), (0, 1)), constant_values=WHOLE)
-    pairs = once(np.concatenate([look_alikes(squares[usable], check), by_hash]))
+    pairs = once(np.concatenate([look_alikes(squares[usable], check), by_hash, strangers(squares[usable], check)]))
     pairs[:, :2] = usable[pairs[:, :2]]
     return pairs
 
 
-def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> tuple[np.ndarray, Compared]:
-    """Those of the candidates that may be copies, as they look at 32 px."""
+def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> "_Look":
+    """Which of the candidates may be copies, and how those look at 32 px."""
     first, second = _pair(pictures, candidates)
     masks = torch.zeros(len(PARTS), 8, 8)
     for number, part in enumerate(PARTS.values()):
@@ -224,7 +245,7 @@ def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> tuple[np.ndarr
     compared = compare(first, second, glance.take(likely).start(first), 4, NOISE)
     still = compare(one[likely], other[likely], in_place(one[likely], other[likely]), 0, LARGE_NOISE)
     _left_in_place(first, second, still, compared)
-    return candidates[likely.numpy()], compared
+    return _Look(likely.numpy(), glance.similarity.numpy(), compared)
 
 
 def _left_in_place(first: torch.Tensor, second: torch.Tensor, still: Compared, compared: Compared) -> None:

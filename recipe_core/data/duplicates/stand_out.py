@@ -11,13 +11,15 @@ import numpy as np
 from scipy.stats import false_discovery_control, norm
 
 FALSE_SHARE = 0.01  # of the pairs that stand out
+NORMAL = 1.4826  # standard deviations of a normal distribution in its median deviation
 ROUNDS = 5  # what does not stand out joins the look-alikes, and so on; seldom are there more than four
 WEIGHT = 5  # pairs that the look-alikes of the whole dataset count for beside those around a picture
-USUAL = np.array([1, 0.4, 0.4**2 + 0.2**2]) * WEIGHT  # and that photographs at large count for beside the dataset
+MIDDLE = np.array([0.4, 0.2])  # mean and deviation that are usual of photographs at large
+USUAL = np.array([1, MIDDLE[0], (MIDDLE**2).sum()]) * WEIGHT  # they count for as much beside the dataset
 
 
 def stand_out(
-    pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray, count: int, at_first: np.ndarray | None = None
+    pairs: np.ndarray, similarity: np.ndarray, eligible: np.ndarray, count: int, doubtful: bool = False
 ) -> np.ndarray:
     """Which of the eligible pairs are more alike than look-alikes, bool.
 
@@ -26,18 +28,24 @@ def stand_out(
         similarity: float (n,), 0 to 1.
         eligible: bool (n,), those that may be copies.
         count: of pictures.
-        at_first: bool (n,), those that are no look-alikes to begin with; the eligible if not given.
+        doubtful: that a pair is eligible says little; look-alikes are then told from copies by what most pairs are.
     """
     alike = -np.log1p(-similarity.astype(float).clip(0, 0.9999))
-    standing = eligible if at_first is None else at_first
+    standing = _surprising(pairs, alike, eligible, _robust_null(pairs, alike, count)) if doubtful else eligible
     for _ in range(ROUNDS):
-        mean, deviation = _null(pairs, alike, ~standing, count)
-        surprise = ((alike[:, None] - mean[pairs]) / deviation[pairs]).min(1)
-        chance = np.where(eligible, norm.sf(surprise), 1.0)
-        before, standing = standing, eligible & (false_discovery_control(chance) <= FALSE_SHARE)
+        before, standing = standing, _surprising(pairs, alike, eligible, _null(pairs, alike, ~standing, count))
         if (standing == before).all():
             break
     return standing
+
+
+def _surprising(
+    pairs: np.ndarray, alike: np.ndarray, eligible: np.ndarray, null: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    mean, deviation = null
+    surprise = ((alike[:, None] - mean[pairs]) / deviation[pairs]).min(1)
+    chance = np.where(eligible, norm.sf(surprise), 1.0)
+    return eligible & (false_discovery_control(chance) <= FALSE_SHARE)
 
 
 def _null(pairs: np.ndarray, alike: np.ndarray, different: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +67,29 @@ def _gathered(pairs: np.ndarray, to_first: np.ndarray, to_second: np.ndarray, co
         ],
         axis=1,
     )
+
+
+def _robust_null(pairs: np.ndarray, alike: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of all pairs, by medians: copies move them little, being fewer than the others around a picture."""
+    whole = _middle(np.zeros(len(alike), int), alike, 1, MIDDLE)[:, 0]
+    middle, deviation = _middle(pairs.T.ravel(), np.tile(alike, 2), count, whole)
+    return middle, deviation
+
+
+def _middle(groups: np.ndarray, values: np.ndarray, count: int, usual: np.ndarray) -> np.ndarray:
+    """(2, count): median and deviation of each group; `usual` counts for WEIGHT more of its values."""
+    sizes = np.bincount(groups, minlength=count)
+    trust = sizes / (sizes + WEIGHT)
+    middle = trust * _medians(groups, values, sizes) + (1 - trust) * usual[0]
+    deviation = NORMAL * _medians(groups, np.abs(values - middle[groups]), sizes)
+    return np.stack([middle, np.sqrt(trust * deviation**2 + (1 - trust) * usual[1] ** 2)])
+
+
+def _medians(groups: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The median of each group's values; 0 where there are none."""
+    order = np.lexsort((values, groups))
+    starts, known = np.cumsum(sizes) - sizes, sizes > 0
+    low, high = (starts + (sizes - 1) // 2)[known], (starts + sizes // 2)[known]
+    found = np.zeros(len(sizes))
+    found[known] = (values[order[low]] + values[order[high]]) / 2
+    return found
