@@ -12,7 +12,7 @@ import torch
 from recipe_core.data.duplicates.align import unmoved, warp
 from recipe_core.data.duplicates.compare import Compared
 
-SLOPE = 1.0  # levels a px, at 32 px: where both are flatter, they agree by chance
+SLOPE = 2.0  # levels a px, at 16 px: where both are flatter, they agree by chance
 LEAST_TOLD = 0.1  # share of the picture that is no flatter
 LEAST_SAME = 0.57  # of that; of two photographs chosen for their likeness it is under 0.54, with writing all over 0.59
 BLACK, WHITE = 8, 250  # levels beyond which a pixel tells nothing of how much brighter the other picture is

@@ -130,7 +130,7 @@ def near_duplicates(
         pairs, compared = candidates[likely], _joined([each.compared for each in looks])
         compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
         table = _alike_in_details(rows, pairs, compared, candidates[~likely], glances[~likely])
-        coloured = torch.from_numpy(colours).movedim(3, 1)
+        coloured = torch.from_numpy(_reduced(colours)).movedim(3, 1)
         for brightened in (False, True):
             kept = (pairs, compared)
             more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, table, check)
@@ -201,6 +201,15 @@ def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: pa
     best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
     found = found.take(best)
     return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), doubtful=True)]
+
+
+def _reduced(colours: np.ndarray) -> np.ndarray:
+    """uint8 (n, side / 2, side / 2, 3): half as wide and high."""
+    small = np.empty((len(colours), SIDE // 2, SIDE // 2, 3), np.uint8)
+    for start in range(0, len(colours), CHUNK):
+        block = colours[start : start + CHUNK]
+        small[start : start + CHUNK] = block.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3).mean((2, 4)).round()
+    return small
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:

@@ -140,9 +140,9 @@ def test_a_fog_that_is_brighter_or_darker_is_the_same_fog(factor):
 
 def test_a_picture_whose_channels_turn_white_one_by_one_is_the_same_picture():
     """A yellow flower made brighter: its red and green are cut off at 255 in other places."""
-    flowers = [image.filter(ImageFilter.GaussianBlur(3)) for image in photographs()]
-    flowers = [Image.fromarray((np.asarray(flower) * (1.0, 0.8, 0.3)).astype(np.uint8)) for flower in flowers]
-    copies = [ImageEnhance.Brightness(flower).enhance(1.5) for flower in flowers[:20]]
+    flowers = [image.filter(ImageFilter.GaussianBlur(8)) for image in photographs()]
+    flowers = [Image.fromarray((np.asarray(flower) * (1.0, 0.7, 0.2)).astype(np.uint8)) for flower in flowers]
+    copies = [ImageEnhance.Brightness(flower).enhance(1.9) for flower in flowers[:20]]
     found = {(pair["a"], pair["b"]) for pair in search([*map(encoded, flowers), *map(encoded, copies)])}
     planted = {(number, len(flowers) + number) for number in range(20)}
     assert len(found & planted) >= 19
@@ -167,8 +167,8 @@ def test_a_blurred_background_is_the_same_in_another_place(how):
 
 def test_where_each_picture_has_many_copies_all_are_found():
     """As among the frames of a video, or where augmented pictures were saved: most neighbours are copies."""
-    originals = photographs()
-    kinds = ["resized", "recompressed, another format", "brightness", "cropped", "mirrored", "rotated, by 5 degrees", "caption"]
+    originals = photographs((32, 32))
+    kinds = ["resized", "recompressed", "brightness", "cropped", "mirrored", "rotated, by 5 degrees", "caption"]
     copies = [COPIES[kind](original) for original in originals for kind in kinds]
     found = search([*map(encoded, originals), *copies])
     source = [*range(len(originals)), *(number for number in range(len(originals)) for _ in kinds)]
