@@ -31,6 +31,12 @@ VALIDATION_TRAINS = Cause(
     "the train step.",
     0.9,
 )
+FREEZES = Cause(
+    "evaluation-freezes-layers",
+    "Evaluating switches requires_grad of layers and leaves it so: from the first evaluation on they do not train.",
+    "Use torch.no_grad() in evaluate, and leave requires_grad alone.",
+    0.8,
+)
 TRAINING_DATA = Cause(
     "evaluates-training-data",
     "evaluate measures on training samples: overfitting stays unseen.",
@@ -92,7 +98,7 @@ def _mode_matters(subject: Subject) -> bool:
     return torch.equal(first, again) and not torch.allclose(first, training, rtol=1e-3, atol=1e-5)
 
 
-@check(family="evaluation", stage=2, cost=1, causes=[VALIDATION_TRAINS])
+@check(family="evaluation", stage=2, cost=1, causes=[VALIDATION_TRAINS, FREEZES])
 def evaluation_leaves_the_model_alone(subject: Subject):
     """Evaluating changes no weight of the model and nothing of what its next training step does."""
     model = subject.model()
@@ -100,7 +106,15 @@ def evaluation_leaves_the_model_alone(subject: Subject):
         pass
     before = {name: each.detach().clone() for name, each in model.named_parameters()}
     gradients = {name: _copied(each.grad) for name, each in model.named_parameters()}
+    trains = {name for name, each in model.named_parameters() if each.requires_grad}
     evaluate(subject, model)
+    frozen = [name for name, each in model.named_parameters() if each.requires_grad != (name in trains)]
+    if frozen:
+        return FREEZES.failed(
+            f"After an evaluation {len(frozen)} of {len(trains)} weight tensors that train have requires_grad "
+            f"changed, {frozen[0]} first.",
+            tensors=frozen[:20],
+        )
     changed = [name for name, each in model.named_parameters() if not _same(each, before[name])]
     if changed:
         return VALIDATION_TRAINS.failed(

@@ -6,7 +6,7 @@ from torch import nn
 from recipe_core.checks.optimisation import random_weights
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
@@ -150,7 +150,7 @@ def all_layers_are_trained(subject: Subject):
     if run.touched:  # a gradient that is zero in every step is none
         still += [name for name, own in layers.items() if name not in still and not run.touched.intersection(own)]
     if not still:
-        return passed(f"All {len(layers)} layers get gradients.")
+        return _deaf_weights(run, model, layers) or passed(f"All {len(layers)} layers get gradients.")
     effect = {name: _has_effect(subject, model, layers[name]) for name in still}
     unused = [name for name in still if not effect[name] and _trainable(model, layers[name])]
     cut = [name for name in still if effect[name] and _trainable(model, layers[name])]
@@ -164,6 +164,21 @@ def all_layers_are_trained(subject: Subject):
         )
     results += _frozen(subject, model, layers, frozen)
     return results or passed(f"{_named(still)} no gradient, on purpose as it seems.")
+
+
+def _deaf_weights(run: Rehearsal, model: nn.Module, layers: dict[str, list[str]]) -> Result | None:
+    """A failure where a layer's bias has gradients, so that its outputs matter, and its weight has none."""
+    named = dict(model.named_parameters())
+    deaf = [
+        name
+        for own in layers.values()
+        for name in own
+        if named[name].ndim > 1 and named[name].requires_grad and name not in run.touched and run.touched & {*own}
+    ]
+    if not deaf:
+        return None
+    told = f"Weight {deaf[0]} has" if len(deaf) == 1 else f"{len(deaf)} weights ({', '.join(deaf[:4])}) have"
+    return CUT_OFF.failed(f"{told} no gradient but zero, though others of the same layer have.", layers=deaf)
 
 
 def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], frozen: list[str]):

@@ -150,8 +150,11 @@ def is_error(subject: Subject) -> bool:
         return False
     shift = float(subject.val.y.float().std())
     with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):  # such outputs may be none at all
-        right, off = (subject.pipeline.loss_fn(*_to(subject, ((y + by).reshape(like.shape), y))) for by in (0, shift))
-        return abs(float(right.mean())) < NEXT_TO_NOTHING * abs(float(off.mean())) or like.shape != y.shape
+        for targets in (y, y.reshape(like.shape)):  # of another shape they may be broadcast, which is told elsewhere
+            outputs = ((y + by).reshape(like.shape) for by in (0, shift))
+            right, off = (abs(float(subject.pipeline.loss_fn(*_to(subject, (x, targets))).mean())) for x in outputs)
+            if right < NEXT_TO_NOTHING * off:
+                return True
     return False
 
 

@@ -58,9 +58,11 @@ def layers_are_not_merely_linear(subject: Subject):
     if (pairs or len(graph.layers) > 2) and x.is_floating_point() and _is_affine(subject, x):
         return AFFINE.failed(f"{len(graph.layers)} layers together are an affine function of the input.")
     told = [(pair, f"{_shown(pair[0])} is followed directly by {_shown(pair[1])}.") for pair in pairs]
-    for (_, second), sentence in told:
-        if second is not graph.last:
+    for pair, sentence in told:
+        if pair[1] is not graph.last and not any(map(graph.is_frozen, pair)):
             return AFFINE.failed(sentence)
+    if told and any(map(graph.is_frozen, told[0][0])):
+        return AFFINE.unsure(f"{told[0][1]} Is the frozen one a fixed filter?", harm=0.2)
     if told:
         return AFFINE.unsure(f"{told[0][1]} Is the first meant as an embedding?", harm=0.2)
     return passed("No two linear layers follow each other, and the model is not affine.")
@@ -130,11 +132,14 @@ class _Graph:
                 (before,) = on_the_way
         return found
 
+    def is_frozen(self, layer: Layer) -> bool:
+        return bool({layer.name, f"{layer.name}.weight"} & self._frozen)
+
     def _adapts(self, node: Any) -> bool:
         """Whether a frozen layer gets the same input, as beside an adapter of two low-rank factors (Hu et al. 2021)."""
         beside = (other for other in self.layers if other is not node and _before(other))
         same = (other for other in beside if self._on_the_way(other) == self._on_the_way(node))
-        return any({self.layers[other].name, f"{self.layers[other].name}.weight"} & self._frozen for other in same)
+        return any(self.is_frozen(self.layers[other]) for other in same)
 
     def _on_the_way(self, node: Any) -> list[Any]:
         return [each for each in _before(node) if self._moved[each]]

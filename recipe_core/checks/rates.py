@@ -20,6 +20,7 @@ USUAL_STEPS = 10_000  # of a training whose length is not told
 FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
 EXPLODED = 3.0  # times the first loss
+MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of steps to pile up
 PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
@@ -56,8 +57,9 @@ class Course:
 
     @property
     def share(self) -> float:
-        """What is left of the loss; infinite if it was lost to NaN."""
-        return self.after / self.before if math.isfinite(self.after) else math.inf
+        """What is left of the loss, which may have begun below zero; infinite if it was lost to NaN."""
+        fallen = self.before - self.after
+        return 1 - fallen / abs(self.before) if math.isfinite(self.after) and self.before else math.inf
 
     @property
     def highest(self) -> float:
@@ -118,7 +120,7 @@ def training_lowers_the_loss(subject: Subject):
     if own.highest > 3:
         told += f", by way of {own.highest:.3g} times the first"
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
-        return _outpaced(subject, own, told) or passed(f"{told}.")
+        return _outpaced(subject, own, told) or _carried_away(subject, told) or passed(f"{told}.")
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
         told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
@@ -157,6 +159,27 @@ def _outpaced(subject: Subject, own: Course, told: str) -> Result | None:
                 f"rate to {other.after:.3g}.",
                 curve={"step": list(range(len(longer.run.losses))), "loss": longer.run.losses},
             )
+    return None
+
+
+def _carried_away(subject: Subject, told: str) -> Result | None:
+    """Whether so much momentum piles up that it throws away what the first steps have learnt."""
+    optimizer = subject.optimizer(subject.model())
+    most = max(float(group.get("momentum") or 0.0) for group in optimizer.param_groups)
+    if most <= MOST_MOMENTUM:
+        return None
+
+    def usual(optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["momentum"] = 0.9
+
+    longer, other = (course(subject, each, steps=2 * PATIENT) for each in (lambda optimizer: None, usual))
+    if other.share < longer.share / 2:
+        return HIGH.failed(
+            f"{told}, and {len(longer.run.losses)} to {longer.after:.3g}; as many with a momentum of 0.9 instead of "
+            f"{most:g} to {other.after:.3g}.",
+            curve={"step": list(range(len(longer.run.losses))), "loss": longer.run.losses},
+        )
     return None
 
 

@@ -200,7 +200,7 @@ class _Seen:
         self.touched |= {name for name, each in gradients.items() if each is not None and bool(each.any())}
         kept = {name: None if each is None else each.detach().clone() for name, each in gradients.items()}
         rate = max((float(group["lr"]) for group in optimizer.param_groups if "lr" in group), default=0.0)
-        self.updates.append(Update(self.step, optimizer, kept if self.step < KEPT else {}, rate))
+        self.updates.append(Update(self.step, optimizer, kept if self.step < KEPT or not self.updates else {}, rate))
 
 
 def acts_by_mode(layer: nn.Module) -> bool:

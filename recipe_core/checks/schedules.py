@@ -10,6 +10,7 @@ from recipe_core.checks.subject import Subject
 
 OVER = 0.005  # of the peak rate: nothing is learned below it
 GONE = 1e-6  # of it: none
+NEVER_REACHED = 0.1  # of the rate that the optimizer was made with
 MOST_GONE = 0.3  # of the training
 MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
 FEWEST_RATES, SAME_FACTOR = 10, 0.05  # updates of either half; difference of their factors
@@ -99,6 +100,14 @@ def the_schedule_lasts_as_long_as_the_training(subject: Subject):
     total, peak = subject.pipeline.total_steps, max(rates.own)
     if peak <= 0:
         return LOW.failed("The learning rate is zero throughout.", curve=curve)
+    optimizer = subject.optimizer(subject.model())
+    meant = max(float(group["lr"]) for group in optimizer.param_groups)
+    if total and peak < NEVER_REACHED * meant and rates.own[-1] == peak > rates.own[0]:
+        return LOW.failed(
+            f"The rate still rises when the {total:,} steps of training end, at {peak:.2g}: {peak / meant:.1%} of the "
+            "optimizer's own.",
+            curve=curve,
+        )
     over = sum(rate < OVER * peak for rate in rates.own) / len(rates.own)
     if total and over > MOST_OVER:
         return EARLY.failed(

@@ -9,6 +9,7 @@ import torch
 from recipe_core.checks.losses import is_error, rescales_targets
 from recipe_core.checks.preparation import OTHERWISE
 from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
@@ -53,7 +54,7 @@ def _broadcast(subject: Subject) -> Result | None:
     with torch.no_grad():
         outputs = subject.outputs(subject.model().eval(), x)
     y = y.to(outputs.device)
-    if outputs.shape == y.shape or outputs.numel() != y.numel() or len(y) < 2:
+    if outputs.shape == y.shape or outputs.numel() != y.numel() or len(y) < 2 or _in_one_shape(subject):
         return None
     loss = subject.pipeline.loss_fn
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
@@ -69,6 +70,13 @@ def _broadcast(subject: Subject) -> Result | None:
                 shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)}"
                 return WRONG_TYPE.failed(f"The loss of {shapes} is {given:.4g}, of both in one shape {paired:.4g}.")
     return None
+
+
+def _in_one_shape(subject: Subject) -> bool:
+    """Whether the train step itself brings outputs and targets into one shape before they enter the loss."""
+    pairs = [(call.outputs, call.targets) for call in subject.once(rehearsal).calls if call.factors]
+    known = [(one.shape, other.shape) for one, other in pairs if one is not None and other is not None]
+    return bool(known) and all(one == other for one, other in known)
 
 
 def _range(subject: Subject) -> Result | None:

@@ -42,6 +42,8 @@ VANISHING = Cause(
     "Use ReLU, normalisation or residual connections instead of many sigmoids in a row.",
     0.7,
 )
+EPOCHS = 50  # in which a batch norm should have learnt its statistics
+
 STATISTICS = Cause(
     "batchnorm-statistics-off",
     "Batch norm does not average its statistics over the training batches: evaluation sees other activations than "
@@ -192,6 +194,12 @@ def batchnorm_learns_the_statistics(subject: Subject):
             continue
         target = torch.stack(means[name][:-1]).mean(0)
         last, now = means[name][-1], _running_mean(layer)
+        limit = subject.pipeline.total_steps or EPOCHS * len(subject.drawn_train.batches)
+        if layer.momentum and 1 / layer.momentum > limit and not bool(start[name].any()):
+            return STATISTICS.failed(
+                f"{name} takes {layer.momentum:g} of each batch's statistics: it needs {1 / layer.momentum:,.0f} "
+                f"batches to learn them, and evaluation goes by what it started with."
+            )
         if torch.equal(now, start[name]) and float((target - now).norm()) > 1e-3:
             return STATISTICS.failed(f"The running mean of {name} does not move in {len(batches)} batches.")
         noise = float((last - target).norm())

@@ -15,6 +15,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     other_forms,
     second_look,
     second_look_training,
+    seventh_look,
     several_answers,
     sixth_look,
     sixth_look_correct,
