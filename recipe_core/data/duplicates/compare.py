@@ -17,6 +17,7 @@ FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
 WINDOW = 3.0  # px, sigma
 ALIKE = 0.7  # correlation from which a window agrees
 FRAME = 3 / 16  # of a side: what a bar, a frame or the filled corners of a turned copy spoil at each edge
+ONE_STRIP = 0.9  # of what tells anything: if it lies at one edge it may be the same caption under another picture
 LEAST_TOLD = 0.2  # share of the rest that has detail above the noise; else it does not count by itself
 # Two enlarged drawings have so few details that they agree by chance once aligned. So where neither picture has much
 # that is finer than FINE (under SHARP of its details), no more may be left unexplained than noise and a small share.
@@ -33,7 +34,9 @@ class Compared:
     misfit: torch.Tensor  # median difference of grey where both are seen, in standard deviations of the picture
     informed: torch.Tensor  # share of the picture with detail above the noise
     agreement: torch.Tensor  # share of that where the details agree
-    heart: torch.Tensor  # the same without the edges, where a frame that one or both have does not reach
+    heart: (
+        torch.Tensor
+    )  # the same without the edges, where a frame does not reach; 0 if all that tells lies at one edge
     similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by strength; of all or of the heart
     overlap: torch.Tensor  # share of the first that the second shows
     covered: torch.Tensor  # share of the second that the first shows
@@ -87,6 +90,9 @@ def compare(
     weights, likeness = tells * strength.sqrt().clamp_max(8 * noise), correlation.clamp(0, 1)
     agreement, similarity, informed = _mean(alike, tells), _mean(likeness, weights), tells.mean((1, 2))
     edge = round(alike.shape[1] * FRAME)
+    strip = 2 * edge  # windows reach beyond what they see
+    strips = (tells[:, :strip], tells[:, -strip:], tells[:, :, :strip], tells[:, :, -strip:])
+    in_one = torch.stack([each.sum((1, 2)) for each in strips]).amax(0) > ONE_STRIP * tells.sum((1, 2))
     alike, tells, likeness, weights = (x[:, edge:-edge, edge:-edge] for x in (alike, tells, likeness, weights))
     heart, inner = _mean(alike, tells), _mean(likeness, weights)
     known = tells.mean((1, 2)) > LEAST_TOLD
@@ -97,7 +103,7 @@ def compare(
         misfit,
         informed,
         agreement,
-        torch.where(known, heart, 0),
+        torch.where(known, heart, torch.where(in_one, 0.0, agreement)),
         torch.where(known, torch.maximum(inner, similarity), similarity),
         inside.mean((1, 2)),
         (inside.mean((1, 2)) * torch.linalg.det(laid.maps[:, :, :2]).abs()).clamp_max(1),
