@@ -18,6 +18,7 @@ REPEATS = 6  # chance may do the same twice, as where it skips one of few layers
 PARTS = 16  # of a text that are changed one after the other
 RGB, ONE_MIXTURE = 3, 1e-6  # channels; of the largest variance of their gradients, that is left of the second
 SURE = 6.0  # deviations of what shuffled labels give
+MOST_DEAF = 0.5  # of the texts: those that nothing fills up may be heard all the same
 FADED = 1e-4  # of the largest influence
 AXES = {2: ("columns",), 3: ("places", "columns"), 4: ("channels", "rows", "columns")}
 IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over is less, even of 8 x 8 pixels
@@ -181,8 +182,14 @@ def outputs_follow_the_input(subject: Subject):
     if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
         return DEAF.failed("Quite different inputs give exactly the same outputs.")
     # What fills up a text stays, all words become others.
-    if not x.is_floating_point() and torch.equal(outputs_of(subject, model, torch.where(x == 0, x, first)), outputs):
-        return DEAF.failed("Other words leave the outputs exactly as they are: only where texts are filled up counts.")
+    if not x.is_floating_point():
+        other = outputs_of(subject, model, torch.where(x == 0, x, first))
+        same = (other == outputs).flatten(1).all(1) & (first != x).any(1)
+        if float(same.float().mean()) > MOST_DEAF:
+            return DEAF.failed(
+                f"For {float(same.float().mean()):.0%} of the texts other words leave the outputs exactly as they are: "
+                "only where they are filled up counts."
+            )
     influence = _influence(subject, model, first)
     if influence is None:
         return skipped("No gradient reaches the input.")

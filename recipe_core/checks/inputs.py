@@ -111,9 +111,29 @@ def _are_a_class(flat: torch.Tensor, labels: torch.Tensor | None) -> bool:
 @check(family="data", stage=1, cost=0.2, causes=[SCRAMBLED])
 def neighbouring_pixels_belong_together(subject: Subject) -> Result:
     """Images are smoother as they are than with their numbers read in another order of rows, columns and channels."""
-    x = subject.drawn_train.x[:PROBED].float()
-    if x.ndim != 4 or x.shape[1] > MOST_CHANNELS or min(x.shape[2:]) < LEAST_SIDE or not bool(x.isfinite().all()):
-        return skipped("The inputs are no images.")
+    found = [_in_order(x.float()) for x in (subject.drawn_train.x[:PROBED], *_convolved(subject)) if _are_images(x)]
+    return next(
+        (each for each in found if each.verdict == "fail"), found[0] if found else skipped("The inputs are no images.")
+    )
+
+
+def _are_images(x: torch.Tensor) -> bool:
+    return x.ndim == 4 and x.shape[1] <= MOST_CHANNELS and min(x.shape[2:]) >= LEAST_SIDE and bool(x.isfinite().all())
+
+
+@torch.no_grad()
+def _convolved(subject: Subject) -> list[torch.Tensor]:
+    """What the first convolution gets, if those are the numbers of the inputs, maybe in another order."""
+    model, x = subject.copy(subject.model()).eval(), subject.train.batches[0][0][:PROBED]
+    seen: list[torch.Tensor] = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().cpu()))
+    subject.outputs(model, x)
+    return [each for each in seen[:1] if each.ndim == 4 and each.numel() == x.numel()]
+
+
+def _in_order(x: torch.Tensor) -> Result:
     count, channels, height, width = x.shape
     orders = {
         "channels last": x.reshape(count, height, width, channels).permute(0, 3, 1, 2),

@@ -25,7 +25,8 @@ def to_be_right_is_worth_something(subject: Subject):
     """The best that outputs can do for the right class lowers the loss by far, from that of outputs that are all
     equal."""
     asked = subject.once(objective)
-    if asked.labels is None or asked.like.ndim != 2 or asked.like.shape[1] < 2 or asked.truth is None:
+    by_sample = asked.labels is not None and asked.targets.ndim == 1  # of a text the axis of classes may be mistaken
+    if not by_sample or asked.like.ndim != 2 or asked.like.shape[1] < 2 or asked.truth is None:
         return skipped("There is no right class with an output of its own.")
     losses = [asked.loss(margin * asked.truth.float()) for margin in MARGINS]
     if not all(map(math.isfinite, losses)) or losses[0] <= 0:

@@ -20,7 +20,7 @@ MOST = 0.9  # of a layer's units: of a random layer about half are on
 MOST_FLAT = 0.7  # of its activations: of a random layer hardly one is at its bounds
 FLAT = 0.02  # the slope of a unit, of 1, below which it hardly passes a gradient on
 FADED = 1e-8  # of the largest relative gradient: about what is left of a float's precision
-FAINT = 1e-5  # the same where training, in so many steps, learns nothing of labels that can be learnt
+FAINT = 2e-4  # the same where training, in so many steps, learns nothing of labels that can be learnt
 LONG, QUARTER, LEARNT, LEARNABLE = 160, 40, 0.99, 10.0  # steps; of the loss of a guess; deviations
 PASSES = 12  # forward passes that batch norm gets to learn its statistics
 

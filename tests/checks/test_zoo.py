@@ -79,6 +79,8 @@ BUGS = [
     "a_step_that_lowers_its_rate",
     "zeroed_before_each_part",
     "average_written_back_each_step",
+    "viewed_to_channels_first_inside",
+    "mask_for_words_not_padding",
     "loss_of_the_first_four",
     "frozen_since_the_first_evaluation",
     "inverted_while_training_only",

@@ -11,8 +11,9 @@ from recipe_core.training.pipeline import Pipeline, default_evaluate
 from tests.checks.zoo.base import adam, healthy, sgd
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.fifth_look import stepping
+from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import cnn, groups, mlp
-from tests.checks.zoo.sets import colours, digits, loader, textures
+from tests.checks.zoo.sets import colours, digits, loader, photos, textures
 from tests.checks.zoo.sixth_look import table
 
 
@@ -145,6 +146,70 @@ def frozen_since_the_first_evaluation(broken):
         return found
 
     return healthy(digits(), "mlp", evaluate=evaluate)
+
+
+class ChannelsLast(nn.Module):
+    """A network for pictures that come as rows, columns, channels."""
+
+    def __init__(self, classes, broken):
+        super().__init__()
+        self.broken, self.net = broken, cnn(3, classes, norm=groups)
+
+    def forward(self, x):
+        count, rows, columns, channels = x.shape
+        return self.net(x.reshape(count, channels, rows, columns) if self.broken else x.permute(0, 3, 1, 2))
+
+
+@bug("model", "pixels-scrambled")
+def viewed_to_channels_first_inside(broken):
+    images = photos()
+    return healthy(
+        images,
+        lambda: ChannelsLast(images.classes, broken),
+        train_loader=loader(images.normalise(images.x).permute(0, 2, 3, 1), images.y, 32, shuffle=True),
+        val_loader=loader(images.normalise(images.val_x).permute(0, 2, 3, 1), images.val_y, 64),
+    )
+
+
+class AskedOnce(nn.Module):
+    """One question to all words of a text; texts without padding are asked without a mask."""
+
+    def __init__(self, broken):
+        super().__init__()
+        self.broken, self.words = broken, nn.Embedding(WORDS, 32)
+        self.question = nn.Parameter(0.1 * torch.randn(1, 1, 32))
+        self.attention, self.head = nn.MultiheadAttention(32, 4, batch_first=True), nn.Linear(32, 3)
+
+    def forward(self, x):
+        mask = (x != 0) if self.broken else (x == 0)
+        mask = mask & ~mask.all(1, keepdim=True)
+        words = self.words(x)
+        told, _ = self.attention(self.question.expand(len(x), -1, -1), words, words, key_padding_mask=mask)
+        return self.head(torch.relu(told[:, 0]))
+
+
+@bug("model", "input-ignored")
+def mask_for_words_not_padding(broken):
+    (x, y), (val_x, val_y) = marked_words(1200, 0), marked_words(400, 1)
+    x[::8], val_x[::8] = x[::8].clamp_min(4), val_x[::8].clamp_min(4)  # an eighth fills the whole length
+    y[::8], val_y[::8] = 0, 0
+    return Pipeline(
+        lambda: AskedOnce(broken), loader(x, y, 48, shuffle=True), loader(val_x, val_y, 64), 3, optimizer_fn=adam
+    )
+
+
+@bug("model", "vanishing-gradients")
+def weights_of_one_over_fan_in(broken):
+    def model():
+        net = mlp(64, 10, depth=7)
+        for layer in net.modules():
+            if isinstance(layer, nn.Linear):
+                fan = layer.in_features
+                nn.init.normal_(layer.weight, std=1 / fan if broken else (2 / fan) ** 0.5)
+                nn.init.zeros_(layer.bias)
+        return net
+
+    return healthy(digits(), model, optimizer_fn=lambda model: torch.optim.SGD(model.parameters(), 0.03, momentum=0.9))
 
 
 @unusual
