@@ -150,7 +150,7 @@ def all_layers_are_trained(subject: Subject):
     if run.touched:  # a gradient that is zero in every step is none
         still += [name for name, own in layers.items() if name not in still and not run.touched.intersection(own)]
     if not still:
-        return _deaf_weights(run, model, layers) or passed(f"All {len(layers)} layers get gradients.")
+        return _deaf_weights(subject, run, layers) or passed(f"All {len(layers)} layers get gradients.")
     effect = {name: _has_effect(subject, model, layers[name]) for name in still}
     unused = [name for name in still if not effect[name] and _trainable(model, layers[name])]
     cut = [name for name in still if effect[name] and _trainable(model, layers[name])]
@@ -166,19 +166,33 @@ def all_layers_are_trained(subject: Subject):
     return results or passed(f"{_named(still)} no gradient, on purpose as it seems.")
 
 
-def _deaf_weights(run: Rehearsal, model: nn.Module, layers: dict[str, list[str]]) -> Result | None:
-    """A failure where a layer's bias has gradients, so that its outputs matter, and its weight has none."""
-    named = dict(model.named_parameters())
+def _deaf_weights(subject: Subject, run: Rehearsal, layers: dict[str, list[str]]) -> Result | None:
+    """A failure where a layer's bias has gradients, so that its outputs matter, and its weight has none, though
+    something other than zero enters it."""
+    named = dict(run.model.named_parameters())
     deaf = [
         name
         for own in layers.values()
         for name in own
         if named[name].ndim > 1 and named[name].requires_grad and name not in run.touched and run.touched & {*own}
     ]
+    deaf = [name for name in deaf if _gets_anything(subject, run.model, name.rpartition(".")[0])]
     if not deaf:
         return None
     told = f"Weight {deaf[0]} has" if len(deaf) == 1 else f"{len(deaf)} weights ({', '.join(deaf[:4])}) have"
     return CUT_OFF.failed(f"{told} no gradient but zero, though others of the same layer have.", layers=deaf)
+
+
+@torch.no_grad()
+def _gets_anything(subject: Subject, model: nn.Module, layer: str) -> bool:
+    """Whether anything but zeros enters a layer; of one that is not called as a module it is taken for granted."""
+    twin = subject.copy(model).eval()
+    seen: list[bool] = []
+    twin.get_submodule(layer).register_forward_pre_hook(
+        lambda _, inputs: seen.extend(bool(each.any()) for each in inputs if isinstance(each, torch.Tensor))
+    )
+    subject.outputs(twin, subject.train.batches[0][0])
+    return any(seen) or not seen
 
 
 def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], frozen: list[str]):
