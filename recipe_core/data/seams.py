@@ -11,6 +11,7 @@ import numpy as np
 
 CANDIDATES = 8  # MCUs that are looked at closely
 NEIGHBOURHOOD = 10  # MCUs to either side of the step's beginning and end
+ADJACENT = 2  # MCUs to either side of the beginning, where the step must be as it is elsewhere
 CLIP = 3.0  # of the evidence of one seam
 SURE, SURE_IN_ROWS = 24.0, 32.0  # evidence; more of it where every row starts afresh, since seams may be a horizon's
 LEAST_STEP = 3.0  # grey levels
@@ -100,6 +101,9 @@ def _weigh(flat: np.ndarray, across: int, interval: int, mcu: int) -> Step | Non
         return float(((np.abs(there) - np.abs(there - levels)) / noise).clip(-CLIP, CLIP).sum())
 
     near, next_row = NEIGHBOURHOOD, (row + 1) * across
+    # A horizon that is a little aslant leaves one row of seams before it comes to the next; a step has no such gap.
+    if evidence(mcu, min(mcu + ADJACENT, next_row, to)) <= 0 or evidence(max(next_row, to - ADJACENT), to) < 0:
+        return None
     parts = [evidence(mcu, min(next_row, to))]
     brinks = [evidence(mcu, min(mcu + near, next_row)), -evidence(mcu - min(near, column), mcu)]
     if to > next_row:

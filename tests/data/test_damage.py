@@ -11,6 +11,7 @@ from sklearn.datasets import load_sample_images
 
 from recipe_core.data.damage import damage_of
 from recipe_core.data.decode import decode
+from recipe_core.data.seams import find_step
 
 CHINA, FLOWER = (Image.fromarray(pixels) for pixels in load_sample_images().images)  # photographs of 640x427
 ENCODINGS = {
@@ -211,3 +212,14 @@ def test_bytes_without_sense_give_no_damage_and_no_exception():
         assert damage is None or 0 <= damage.score <= 1
     for junk in (b"", b"\xff\xd8\xff", b"BM", b"II*\0", b"\xff\xd8\xff\xda\0\x02", chance.randbytes(500)):
         assert damage_of(junk) is None
+
+
+@pytest.mark.parametrize(("gap", "found"), [(0, True), (3, False)], ids=["a step", "a horizon that is a little aslant"])
+def test_a_step_goes_on_in_the_next_row_right_where_it_began(gap, found):
+    """Where a horizon comes from one row of blocks to the next it lies within some, and no seam shows it."""
+    rng = np.random.default_rng(0)
+    seams = rng.normal(0, 1, (3, 13, 20)).astype(np.float32)
+    for component, levels in ((1, -12), (2, 7)):
+        seams[component, 6, 12:] += levels
+        seams[component, 7, : 12 - gap] += levels
+    assert (find_step(seams, 0) is not None) == found
