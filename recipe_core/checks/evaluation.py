@@ -1,5 +1,6 @@
 """Does `evaluate` leave the model alone, in eval mode, on all the validation data and nothing else?"""
 
+import contextlib
 import math
 
 import torch
@@ -109,14 +110,14 @@ def evaluation_leaves_the_model_alone(subject: Subject):
     trains = {name for name, each in model.named_parameters() if each.requires_grad}
     evaluate(subject, model)
     frozen = [name for name, each in model.named_parameters() if each.requires_grad != (name in trains)]
-    if frozen:
+    if frozen and not _thawed(subject, model, trains):
         return FREEZES.failed(
             f"After an evaluation {len(frozen)} of {len(trains)} weight tensors that train have requires_grad "
             f"changed, {frozen[0]} first.",
             tensors=frozen[:20],
         )
     changed = [name for name, each in model.named_parameters() if not _same(each, before[name])]
-    if changed:
+    if changed and not frozen:
         return VALIDATION_TRAINS.failed(
             f"Evaluating changed {len(changed)} of {len(before)} weight tensors, {changed[0]} first.",
             tensors=changed[:20],
@@ -131,6 +132,14 @@ def evaluation_leaves_the_model_alone(subject: Subject):
             tensors=left[:20],
         )
     return passed("Evaluating computes gradients, but the next training step drops them.")
+
+
+def _thawed(subject: Subject, model: nn.Module, trains: set[str]) -> bool:
+    """Whether the next train step itself lets all that trained train again."""
+    with contextlib.suppress(RuntimeError):  # nothing is left that a loss could be differentiated by
+        for _ in subject.steps(1, model):
+            pass
+    return all(each.requires_grad == (name in trains) for name, each in model.named_parameters())
 
 
 @check(family="evaluation", stage=2, cost=0.3, causes=[VALIDATION_TRAINS])

@@ -51,7 +51,7 @@ def schedule_of(subject: Subject) -> Schedule:
     pipeline = subject.pipeline
     if pipeline.scheduler_fn is None:
         return Schedule([], [], None, True)
-    per_epoch = _per_epoch(subject)
+    per_epoch = batches_per_epoch(subject)
     if pipeline.scheduler_interval == "epoch" and not per_epoch:
         return Schedule([], [], None, True)
     total = min(pipeline.total_steps or SIMULATED, 100_000)
@@ -61,7 +61,8 @@ def schedule_of(subject: Subject) -> Schedule:
     return Schedule(own, other, per_epoch, ours)
 
 
-def _per_epoch(subject: Subject) -> int | None:
+def batches_per_epoch(subject: Subject) -> int | None:
+    """Of the training loader; None where there is no knowing."""
     try:
         return len(subject.pipeline.train_loader)  # type: ignore[arg-type]
     except TypeError:
@@ -142,7 +143,7 @@ def _decayed_by_the_step(subject: Subject) -> Result | None:
         return None
     lasts = int(math.log(OVER) / first * len(run.losses) / len(rates))
     total = subject.pipeline.total_steps
-    if lasts < ((1 - MOST_OVER) * total if total else _per_epoch(subject) or 0):
+    if lasts < ((1 - MOST_OVER) * total if total else batches_per_epoch(subject) or 0):
         of = f"{total:,}" if total else "the first epoch"
         return EARLY.failed(
             f"The train step itself lowers the rate by {-math.expm1(first):.2g} each time: after {lasts:,} steps of "

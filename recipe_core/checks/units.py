@@ -11,6 +11,7 @@ from recipe_core.checks.lessons import lessons
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import NORMS, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.schedules import batches_per_epoch
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
 from recipe_core.training.checkpoint import seed_everything
@@ -194,8 +195,8 @@ def batchnorm_learns_the_statistics(subject: Subject):
             continue
         target = torch.stack(means[name][:-1]).mean(0)
         last, now = means[name][-1], _running_mean(layer)
-        limit = subject.pipeline.total_steps or EPOCHS * len(subject.drawn_train.batches)
-        if layer.momentum and 1 / layer.momentum > limit and not bool(start[name].any()):
+        limit = subject.pipeline.total_steps or EPOCHS * (batches_per_epoch(subject) or 0)
+        if layer.momentum and 1 / layer.momentum > limit > 0 and not bool(start[name].any()):
             return STATISTICS.failed(
                 f"{name} takes {layer.momentum:g} of each batch's statistics: it needs {1 / layer.momentum:,.0f} "
                 f"batches to learn them, and evaluation goes by what it started with."

@@ -4,7 +4,7 @@
 
 Every candidate is looked at twice: at 16 px, where most fall, and at 32 px; large pictures a third time, at 64 px.
 Copies are those that agree place by place and are more alike than the look-alikes around them; and, since smooth
-pictures have no details that could agree, those that are the same in grey and colour as they lie.
+pictures have no details that could agree, those that have the same colours, as they lie or where they are laid.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ LARGE_SIDE = 64  # px of the last look
 LARGE = 64  # px that the shorter side of both needs for it
 WORST_MISFIT, LEAST_GLANCE, SURE_FIT = 0.4, 0.4, 0.1  # of a pair that is looked at again: alike, or lying so well
 NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details, at 32 and at 64 px
-COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 32 px
+COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 16 px
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in Pillow's mode L
 CHUNK = 1024  # pairs compared at once
 READ_AT_ONCE = 512  # pictures
@@ -103,12 +103,13 @@ def near_duplicates(
         likeliest partners only, so a crowd of copies is connected without being listed pair by pair.
     """
     usable = _usable(rows)
-    colours = np.zeros((len(rows), SIDE, SIDE, 3), np.uint8)
+    squares = np.zeros((len(rows), SIDE, SIDE), np.uint8)
+    colours = np.zeros((len(rows), SIDE // 2, SIDE // 2, 3), np.uint8)
     for chosen, found in _read(read_picture, usable, SIDE, executor, "RGB"):
         check()
-        colours[chosen] = found
+        squares[chosen] = (found.astype(np.float32) @ GREY).round()
+        colours[chosen] = found.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3).mean((2, 4)).round()
         report(0.2 * float(chosen[-1] + 1) / len(rows))
-    squares = _grey(colours)
     usable = usable[squares[usable].std((1, 2)) >= LEAST_CONTRAST]
     candidates = _candidates(rows, squares, usable, check)
     old = _old(rows, earlier)
@@ -130,7 +131,7 @@ def near_duplicates(
         pairs, compared = candidates[likely], _joined([each.compared for each in looks])
         compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
         table = _alike_in_details(rows, pairs, compared, candidates[~likely], glances[~likely])
-        coloured = torch.from_numpy(_reduced(colours)).movedim(3, 1)
+        coloured = torch.from_numpy(colours).movedim(3, 1)
         for brightened in (False, True):
             kept = (pairs, compared)
             more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, table, check)
@@ -201,24 +202,6 @@ def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: pa
     best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
     found = found.take(best)
     return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), doubtful=True)]
-
-
-def _reduced(colours: np.ndarray) -> np.ndarray:
-    """uint8 (n, side / 2, side / 2, 3): half as wide and high."""
-    small = np.empty((len(colours), SIDE // 2, SIDE // 2, 3), np.uint8)
-    for start in range(0, len(colours), CHUNK):
-        block = colours[start : start + CHUNK]
-        small[start : start + CHUNK] = block.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3).mean((2, 4)).round()
-    return small
-
-
-def _grey(colours: np.ndarray) -> np.ndarray:
-    """uint8 (n, side, side) of (n, side, side, 3)."""
-    grey = np.empty(colours.shape[:3], np.uint8)
-    for start in range(0, len(colours), CHUNK):
-        block = colours[start : start + CHUNK].astype(np.float32) @ GREY
-        grey[start : start + CHUNK] = block.round()
-    return grey
 
 
 def _usable(rows: pa.Table) -> np.ndarray:

@@ -291,3 +291,40 @@ def slow_weights_each_fifth_step():
                 each.copy_(kept["weights"][name])
 
     return healthy(colours(), "cnn", train_step=stepping(after=look_ahead))
+
+
+@unusual
+def half_without_labels():
+    """The second half of each batch teaches by consistency with a noisy copy of itself (Sohn et al. 2020)."""
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        x, y = batch
+        half = len(y) // 2
+        optimizer.zero_grad()
+        outputs = model(x)
+        sure = outputs[half:].detach().softmax(1)
+        noisy = model(x[half:] + 0.1 * torch.randn_like(x[half:]))
+        loss = loss_fn(outputs[:half], y[:half]) + F.cross_entropy(noisy, sure)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return healthy(colours(), "cnn", train_step=step)
+
+
+@unusual
+def layers_thawed_by_the_step():
+    def step(model, batch, loss_fn, optimizer):
+        model.train().requires_grad_(True)
+        optimizer.zero_grad()
+        loss = loss_fn(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def evaluate(model, batches):
+        model.requires_grad_(False)
+        return default_evaluate(model, batches)
+
+    return healthy(digits(), "mlp", train_step=step, evaluate=evaluate)
