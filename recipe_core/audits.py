@@ -140,15 +140,15 @@ def work(context: JobContext) -> None:
     from recipe_core.checks.audit import verdicts  # a broken file need not wait for it
     from recipe_core.checks.registry import checks
 
-    total, done, failed = len(checks()), set(), 0
+    total, results = len(checks()), []
     with (context.folder / "results.jsonl").open("w", encoding="utf-8") as file:
         for result in verdicts(pipeline, context.spec["budget_seconds"], waived):
             context.check()
             file.write(json.dumps(result.to_dict()) + "\n")
             file.flush()
-            done.add(result.check)
-            failed += result.verdict == "fail"
-            context.report(phase="checking", done=len(done), total=total, failed=failed)
+            results.append(result)
+            failed, done = len(AuditReport(results).failures), len({each.check for each in results})
+            context.report(phase="checking", done=done, total=total, failed=failed)
 
 
 def _pipeline(context: JobContext) -> "tuple[Pipeline, tuple[str, ...]]":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,9 +11,12 @@ from recipe_core.checks.probe import marks, same
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
 from recipe_core.checks.subject import Sample, Subject, by_index
+from recipe_core.training.checkpoint import seed_everything
 
 ITEMS = 32
 IN_COMMON = 0.05  # share of images that two passes share, where chance changes (nearly) all of them
+READINGS = 5  # of a sample: by chance one in 24 would be farther each time
+NEARLY_ALL = 0.9
 HALF_CHANGED = 0.6  # the same where a flip changes half of them
 
 CHANGED = Cause(
@@ -28,11 +32,25 @@ IN_VALIDATION = Cause(
     "Give the validation dataset a preparation without augmentation (resize, centre crop, normalise).",
     0.4,
 )
+DRIFTING = Cause(
+    "samples-drift",
+    "To read a sample changes it for good, as a preparation does that works in place on what the dataset keeps: epoch "
+    "by epoch the inputs move away from what they were.",
+    "Prepare a copy: x = x - mean instead of x -= mean, image.copy(), tensor.clone().",
+    0.8,
+)
 
 
-@check(family="data", stage=1, cost=0.7, causes=[IN_VALIDATION])
+@check(family="data", stage=1, cost=0.7, causes=[IN_VALIDATION, DRIFTING])
 def validation_images_stay_the_same(subject: Subject) -> Result:
-    """Two passes over the validation data give the same images."""
+    """Two passes over the validation data give the same images, and to read a sample does not change it."""
+    for name, loader in (("training", subject.pipeline.train_loader), ("validation", subject.pipeline.val_loader)):
+        if share := _drifting(subject, loader):
+            return DRIFTING.failed(
+                f"{share:.0%} of the {name} samples looked at move farther from what they were each time that they are "
+                "read.",
+                drifting=share,
+            )
     items = _items(subject, subject.pipeline.val_loader)
     if items:
         changed = sum(not same(*pair) for pair in items)
@@ -78,13 +96,39 @@ def _items(subject: Subject, loader: Any) -> list[tuple[torch.Tensor, torch.Tens
     if not by_index(dataset):
         return []
     found = []
-    for row in torch.randperm(len(dataset))[:ITEMS].tolist():
+    for row in _rows(dataset):
         subject.check_time()
         first, second = (_image(dataset[row]) for _ in range(2))
         if first is None or second is None or first.shape != second.shape:
             return []
         found.append((first, second))
     return found
+
+
+def _rows(dataset: Any) -> list[int]:
+    return torch.randperm(len(dataset))[:ITEMS].tolist()
+
+
+def _drifting(subject: Subject, loader: Any) -> float:
+    """The share of some samples that are farther from their first reading the more often they are read, though chance
+    does the same each time; 0 where it is not nearly all."""
+    dataset: Any = getattr(loader, "dataset", None)
+    if not by_index(dataset):
+        return 0.0
+    drifting = []
+    for row in _rows(dataset):
+        subject.check_time()
+        read: list[torch.Tensor] = []
+        for _ in range(READINGS):
+            seed_everything(0)
+            image = _image(dataset[row])
+            if image is None or (read and (image.shape != read[0].shape or torch.equal(image, read[0]))):
+                return 0.0
+            read.append(image)
+        apart = [float((each.float() - read[0].float()).abs().mean()) for each in read[1:]]
+        drifting.append(all(one < other for one, other in pairwise(apart)))
+    share = sum(drifting) / max(1, len(drifting))
+    return share if share > NEARLY_ALL else 0.0
 
 
 def _image(item: Any) -> torch.Tensor | None:

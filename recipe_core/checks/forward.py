@@ -42,12 +42,14 @@ DEAF = Cause(
     "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, or forgotten over "
     "padding before the last state of a recurrence is read.",
     1.0,
+    follows=("dead-units",),
 )
 PARTLY = Cause(
     "input-partly-ignored",
     "A large part of each image never reaches the outputs.",
     "Look for a slice, an index or a stride in forward that leaves out pixels or channels.",
     0.5,
+    follows=("batch-mixed",),
 )
 
 

@@ -16,6 +16,7 @@ NEARLY_ALL = 0.98
 MOST_CHANNELS, LEAST_SIDE = 4, 8
 SMOOTHER = 0.65  # of the roughness: one order is right, and any other mixes rows or channels
 FEW = 16  # numbers of an input, which may all be one by chance
+HALF = 0.5  # of the variance
 LEVELS = 3  # so few values in all images together
 # Of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter.
 WEAK, STRONG = 0.04, 25.0
@@ -173,6 +174,8 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
         )
     if not x.is_floating_point():
         return passed("Inputs are whole numbers, for the model to scale.", **told)
+    if cut := _cut_to_whole_numbers(subject, x):
+        return cut
     standard = (x.float() - x.float().mean()) / x.float().std()
     usual = _signal(subject, standard.to(x))
     if not usual:
@@ -187,6 +190,22 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
     if _of_one_length(x.float().flatten(1)):
         return passed(f"{said} that standardised ones give; all have the same length, on purpose as it seems.", **told)
     return NOT_SCALED.failed(f"{said} in the network that standardised ones give.", **told)
+
+
+def _cut_to_whole_numbers(subject: Subject, x: torch.Tensor) -> Result | None:
+    """What a cast to integers leaves of fractions before they reach the first layer."""
+    fed, x = _fed_to_the_first_layer(subject, x), x.float()
+    if fed.numel() != x.numel() or not torch.equal(fed.flatten(), x.trunc().flatten()):
+        return None
+    kept = float(torch.corrcoef(torch.stack([fed.flatten(), x.flatten()]))[0, 1].nan_to_num()) ** 2
+    if kept > HALF:
+        return None
+    return NOT_SCALED.failed(
+        f"The first layer gets the inputs without their fractions, {len(fed.unique())} values of {len(x.unique())}, "
+        f"which tell {kept:.0%} of their variance: a cast to integers comes first.",
+        0.9,
+        kept=kept,
+    )
 
 
 def _of_one_length(rows: torch.Tensor) -> bool:
@@ -221,10 +240,18 @@ def _signal(subject: Subject, x: torch.Tensor) -> list[float]:
 
 def _scaled_by_the_model(subject: Subject, x: torch.Tensor) -> bool:
     """Whether the model or `forward` scales its inputs before the first layer with weights."""
+    got = _fed_to_the_first_layer(subject, x)
+    if not got.numel() or (got.shape == x.shape and torch.equal(got, x.float())):
+        return False
+    return 0.1 < float(got.std()) < 10 and abs(float(got.mean())) < 3 * float(got.std())
+
+
+def _fed_to_the_first_layer(subject: Subject, x: torch.Tensor) -> torch.Tensor:
+    """What the first layer with weights gets for these inputs; empty where there is none."""
     got: list[torch.Tensor] = []
 
     def look(layer: nn.Module, inputs: tuple) -> None:
-        got.extend(each.detach().float() for each in inputs[:1] if isinstance(each, torch.Tensor))
+        got.extend(each.detach().float().cpu() for each in inputs[:1] if isinstance(each, torch.Tensor))
 
     model = subject.model().eval()
     hooks = [each.register_forward_pre_hook(look) for each in model.modules() if _has_weights(each)]
@@ -232,9 +259,7 @@ def _scaled_by_the_model(subject: Subject, x: torch.Tensor) -> bool:
         for hook in hooks:
             after.callback(hook.remove)
         subject.outputs(model, x)
-    if not got or (got[0].shape == x.shape and torch.equal(got[0].cpu(), x.float())):
-        return False
-    return 0.1 < float(got[0].std()) < 10 and abs(float(got[0].mean())) < 3 * float(got[0].std())
+    return got[0] if got else torch.empty(0)
 
 
 def _has_weights(layer: nn.Module) -> bool:

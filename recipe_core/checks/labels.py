@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
 from recipe_core.checks.blocks import wrong_block
+from recipe_core.checks.confusions import MOST_CLASSES, called_another, taken_for_each_other
 from recipe_core.checks.leak import shared_by_the_splits
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
+from recipe_core.checks.numbering import NUMBERED, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
@@ -27,13 +28,7 @@ PROBES = 8  # batches that a trained model is asked about
 RARE = 0.02  # share of right labels that the learner contradicts most
 # Share of wrong labels: a third is found in data from search engines, and training stands it.
 NOISE = 0.34
-CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
-OFTEN = 0.2  # the same of each of several pairs
 TOLD = 0.4  # share of a target's variance
-SURE = 5.0  # deviations of a difference of two shares
-APART = 4.0  # the same of two classes, once training is known to tell nothing of them
-MOST_CLASSES = 200
-UNEXPLAINED = 0.15  # of validation, that is still not told under other numbers
 SHARED = 0.2  # of the validation images
 
 UNRELATED = Cause(
@@ -47,13 +42,6 @@ PARTLY = Cause(
     "A large part of the labels do not belong to their images.",
     "Look at samples whose label the others contradict; find the part of the data where labels and images went apart.",
     0.7,
-)
-NUMBERED = Cause(
-    "validation-classes-differ",
-    "The same class has one number in training and another in validation, as from two class lists that were made "
-    "folder by folder.",
-    "Make the list of classes once, from the training data, and number both splits by it.",
-    0.9,
 )
 
 
@@ -176,61 +164,6 @@ def _structured(split: Lesson) -> bool:
     return float((images[..., 1:] * images[..., :-1]).mean() / images.square().mean().clamp_min(1e-12)) > 0.2
 
 
-def numbered(both: Lessons) -> Iterator[Result]:
-    """Another numbering of the classes under which the splits agree much better."""
-    if both.train.labels is None or both.val.labels is None or both.train.targets.shape[1] > MOST_CLASSES:
-        return
-    if min(both.train.strength, both.val.strength) < FOUND:
-        return
-    classes = max(both.train.targets.shape[1], both.val.targets.shape[1])
-    told = [
-        _confusion(both.val.labels, both.train.learner.predict(both.val.images), classes),
-        _confusion(both.train.labels, both.val.learner.predict(both.train.images), classes).T,
-    ]
-    together = told[0] + told[1]
-    rows, columns = linear_sum_assignment(-together.numpy())
-    within = _confusion(both.train.labels, both.train.learner.held_out, classes)
-    moved = [
-        (int(given), int(said))
-        for given, said in zip(rows, columns, strict=True)
-        if given != said and all(_rather(each, given, said, within) for each in told[:1])
-    ]
-    if len(moved) < 1:
-        return
-    total = float(together.sum())
-    as_given, renamed = float(together.diagonal().sum()) / total, float(together[rows, columns].sum()) / total
-    if (renamed - as_given) * math.sqrt(total) / math.sqrt(max(renamed * (1 - renamed), 0.01)) < SURE:
-        return
-    # If validation itself is told far better, then not by its numbers alone.
-    own = float(_confusion(both.val.labels, both.val.learner.held_out, classes).diagonal().sum()) / len(both.val.labels)
-    if renamed < own - UNEXPLAINED:
-        return
-    pairs = ", ".join(f"{given} is {said} in training" for given, said in moved[:5])
-    yield NUMBERED.failed(
-        f"Validation's class {pairs}{', ...' if len(moved) > 5 else ''}: with other numbers the splits agree on "
-        f"{renamed:.0%} of the samples, as they are on {as_given:.0%}.",
-        table=[{"validation": given, "training": said} for given, said in moved],
-        as_given=as_given,
-        renamed=renamed,
-    )
-
-
-def _rather(confusion: torch.Tensor, given: int, said: int, within: torch.Tensor) -> bool:
-    """Whether samples of class `given` are told to be `said` far more often than themselves and than in training."""
-    count = float(confusion[given].sum())
-    if count < 5:
-        return False
-    as_said, as_given = float(confusion[given, said]) / count, float(confusion[given, given]) / count
-    usual = float(within[given, said] + 1) / float(within[given].sum() + 2)
-    deviation = math.sqrt(max(usual * (1 - usual), 0.01) / count)
-    return as_said > 2 * as_given and as_said - usual > SURE * deviation
-
-
-def _confusion(labels: torch.Tensor, scores: torch.Tensor, classes: int) -> torch.Tensor:
-    """float (classes, classes): rows the labels, columns what is told."""
-    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes).double()
-
-
 def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
     if both.train.labels is None or both.val.labels is None or min(both.train.strength, both.val.strength) < FOUND:
         return
@@ -254,77 +187,14 @@ def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
 
 def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     """Two classes that are told apart in validation but each taken for the other in training, as after flips that
-    leave the label; or a target of which training tells nothing."""
+    leave the label; one of which most has another's label; or a target of which training tells nothing."""
     if min(both.train.strength, both.val.strength) < FOUND:
         return
-    said = _taken_for_each_other(both) or _untold(both)
-    if said:
+    if not changes_from_pass_to_pass(subject) and (said := called_another(both)):
+        yield PARTLY.failed(said)
+    elif said := taken_for_each_other(both) or _untold(both):
         cause = CHANGED if _augmented(subject) else PARTLY
         yield cause.failed(said)
-
-
-def _taken_for_each_other(both: Lessons) -> str:
-    classes = both.train.targets.shape[1]
-    if both.train.labels is None or both.val.labels is None or classes > MOST_CLASSES:
-        return ""
-    train, val, across = (
-        _shares(each.labels, scores, classes)
-        for each, scores in (
-            (both.train, both.train.learner.held_out),
-            (both.val, both.val.learner.held_out),
-            (both.val, both.train.learner.predict(both.val.images)),
-        )
-    )
-    pairs = []  # that are taken for each other a little less, of which one alone might be a coincidence
-    for one in range(classes):
-        for other in range(one):
-            there = min(float(train[one, other]), float(train[other, one]))
-            apart = max(float(val[one, other]), float(val[other, one]))
-            if (
-                there > CONFUSED
-                and _mutual(across, one, other) > CONFUSED
-                and (apart < there / 3 or _surely_less(both, val, train, [(one, other)]))
-            ):
-                return (
-                    f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
-                    f"more, in validation in {apart:.0%} at most."
-                )
-            if min(_mutual(train, one, other), _mutual(across, one, other)) > OFTEN:
-                pairs.append((one, other))
-    if len(pairs) < 2 or not _surely_less(both, val, train, pairs):
-        return ""
-    there, apart = (sum(_mutual(each, *pair) for pair in pairs) / len(pairs) for each in (train, val))
-    if apart > there / 2:
-        return ""
-    named = ", ".join(f"{other} and {one}" for one, other in pairs)
-    return f"Of classes {named} {there:.0%} are taken for each other in training, {apart:.0%} in validation."
-
-
-def _mutual(shares: torch.Tensor, one: int, other: int) -> float:
-    """How many samples of two classes are taken for the other, if it is so both ways."""
-    given = sorted((float(shares[one, other]), float(shares[other, one])))
-    return sum(given) / 2 if given[0] > given[1] / 3 else 0.0
-
-
-def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, pairs: list[tuple[int, int]]) -> bool:
-    """Whether a learner of validation, which may be small, takes classes for each other far less often than one of
-    training, which saw more of them."""
-    less = variance = 0.0
-    for given, said in [*pairs, *((other, one) for one, other in pairs)]:
-        for split, shares, sign in ((both.train, train, 1), (both.val, val, -1)):
-            assert split.labels is not None
-            share, count = float(shares[given, said]), int(split.labels.eq(given).sum())
-            less += sign * share
-            variance += share * (1 - share) / max(1, count)
-    return len(both.val.images) < len(both.train.images) and less > APART * variance**0.5
-
-
-def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:
-    """What samples of each class are told to be; nothing of a class with too few of them."""
-    assert labels is not None
-    counts = _confusion(labels, scores, classes)
-    total = counts.sum(1, keepdim=True)
-    return torch.where(total >= 2 * PER_CLASS, counts / total.clamp_min(1), torch.nan)
 
 
 def _untold(both: Lessons) -> str:

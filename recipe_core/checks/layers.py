@@ -22,6 +22,7 @@ UNUSED = Cause(
     "Layers of the model have no influence on its outputs.",
     "Call them in forward and go on with what they return, or delete them.",
     0.4,
+    follows=("input-ignored",),
 )
 CUT_OFF = Cause(
     "layers-not-trained",
@@ -29,6 +30,7 @@ CUT_OFF = Cause(
     "Look for detach(), no_grad(), .data, NumPy or requires_grad_(False) on the way from the loss to them, or for two "
     "factors that both start at zero.",
     0.8,
+    follows=("dead-units",),
 )
 NOT_LOADED = Cause(
     "weights-not-loaded",

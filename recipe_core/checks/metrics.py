@@ -51,12 +51,14 @@ MISMATCHED = Cause(
     "Collect outputs and labels in the same loop over the loader, and compare them in one shape: outputs (n, 1) less "
     "targets (n,) are all pairs of samples.",
     0.8,
+    follows=("targets-wrong-type",),
 )
 WRONG = Cause(
     "metric-wrong",
     "The metric is wrong for answers whose metric is known.",
     "Try evaluate on a model whose answers are all right, all wrong, and half of each.",
     0.7,
+    follows=("targets-wrong-type", "evaluates-other-model"),
 )
 
 Answers = Callable[[Sample], torch.Tensor]
@@ -157,6 +159,9 @@ def _judged(subject: Subject, name: str, all_right: float, all_wrong: float, som
         return WRONG.failed(f"{said}.")
     if _near(all_wrong, 0) and all_right and _near(some_right / all_right, share):
         return SUMMED.failed(f"{figures}: it is divided by the wrong number of samples or batches.")
+    heard = _always_heard(subject, [each / unit for each in (all_right, all_wrong, some_right)])
+    if heard is not None:
+        return WRONG.failed(f"{figures}, the share of class {heard}: every answer is taken for that class.")
     if not _near(all_right, unit) and _pairs_wrong_samples(subject, name, all_right):
         return MISMATCHED.failed(f"{figures}; were all samples of one class, it would be right.")
     if not _near(all_right, unit) and _ignores_labels(subject, name, all_right):
@@ -171,13 +176,23 @@ def _balanced(subject: Subject) -> float:
 
 
 def _pairs_wrong_samples(subject: Subject, name: str, all_right: float) -> bool:
-    """Whether the accuracy of right answers becomes what it should be where all samples have the same label."""
+    """Whether the accuracy of right answers becomes what it should be where all samples have the same label, whichever
+    it is: what is always heard as one class is right for that one only."""
     if subject.val.y.ndim != 1 or subject.val.y.is_floating_point():
         return False
-    batches = [(x, torch.ones_like(y)) for x, y in subject.val.batches]
-    alike = Sample(batches, subject.val.complete, 0.0)
-    healed = evaluate(subject, subject.model(), _right(subject, _all), [alike]).metrics.get(name, math.nan)
-    return _near(healed, 1) or _near(healed, 100)
+    for label in (0, 1):
+        batches = [(x, torch.full_like(y, label)) for x, y in subject.val.batches]
+        alike = Sample(batches, subject.val.complete, 0.0)
+        healed = evaluate(subject, subject.model(), _right(subject, _all), [alike]).metrics.get(name, math.nan)
+        if not _near(healed, 1) and not _near(healed, 100):
+            return False
+    return True
+
+
+def _always_heard(subject: Subject, accuracies: list[float]) -> int | None:
+    """The class that every answer is taken for, if the accuracy is its share whatever the answers are."""
+    shares = (_labels(subject, subject.val).bincount() / len(subject.val)).tolist()
+    return next((each for each, share in enumerate(shares) if all(_near(value, share) for value in accuracies)), None)
 
 
 def _ignores_labels(subject: Subject, name: str, all_right: float) -> bool:

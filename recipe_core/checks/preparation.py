@@ -7,20 +7,19 @@ import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.augmentation import changes_from_pass_to_pass
-from recipe_core.checks.labels import numbered
 from recipe_core.checks.leak import relatives
 from recipe_core.checks.learner import Learner, as_images
-from recipe_core.checks.lessons import Lesson, Lessons, lessons
+from recipe_core.checks.lessons import Lessons, lessons
+from recipe_core.checks.numbering import AS_GOOD, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.checks.undoing import ASKED, best_change, gained, told_right
 
 SURE = 5.0  # deviations
-GAIN = 0.1  # of all samples that become right when validation images are changed back
 SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
 RESPLITS = 50  # of all images at random
 BEYOND_CHANCE = 1.5  # times the largest difference of these
-ASKED = 400  # validation images: enough to see a tenth more of them told right
 PROBED = 250  # images of a split that a learner is to tell apart
 FEWEST = 100  # fewer could be told apart by chance
 APART = 0.95  # share of images; other shares of the classes, or another source, leave more in doubt
@@ -73,7 +72,7 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
     ]
     # Augmentation moves the statistics of training images by itself: then the learner must say so, too.
     if bool(sure.any()) and (
-        not random or _better(both, _matched(mean, deviation, val_mean, val_deviation)) > 0 or _far(shift, scale)
+        not random or gained(both, _matched(mean, deviation, val_mean, val_deviation)) > 0 or _far(shift, scale)
     ):
         return OTHERWISE.failed(
             f"In channel {worst} training pixels have mean {float(mean[worst]):.3g} and deviation "
@@ -135,6 +134,19 @@ def _colour(images: torch.Tensor) -> float:
     return float(apart)
 
 
+def _changed_back(both: Lessons) -> Result | None:
+    """A change of validation images after which what was learnt in training holds much better for them, and better than
+    under other class numbers."""
+    undone = best_change(both)
+    if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in numbered(both)):
+        return None
+    return OTHERWISE.failed(
+        f"What is learnt in training holds for {undone.gains[undone.best]:.0%} more of the validation images when they "
+        f"are {undone.best}.",
+        table=[{"validation images": name, "gain": gain} for name, gain in undone.gains.items()],
+    )
+
+
 def _declared(subject: Subject) -> Result | None:
     """The pipeline's two preparations of the same raw images."""
     pipeline, raw = subject.pipeline, subject.raw_train
@@ -185,9 +197,9 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     splits = (both.train, both.val)
     if min(len(split.images) for split in splits) < FEWEST:
         return None
-    own = _right(both.train, both.train.learner.held_out)
-    among = _right(both.val, both.val.learner.held_out)
-    across = _right(both.val, both.train.learner.predict(both.val.images))
+    own = told_right(both.train, both.train.learner.held_out)
+    among = told_right(both.val, both.val.learner.held_out)
+    across = told_right(both.val, both.train.learner.predict(both.val.images))
     lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST
@@ -228,52 +240,3 @@ def _detail(images: torch.Tensor) -> float:
     images = images - images.mean((2, 3), keepdim=True)
     fine = images - F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
     return float(fine.square().mean() / images.square().mean().clamp_min(1e-12))
-
-
-def _changed_back(both: Lessons) -> Result | None:
-    """A change of validation images after which what was learnt in training holds much better for them."""
-    images = both.val.images
-    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "mirrored": lambda x: x.flip(3),
-        "upside down": lambda x: x.flip(2),
-        "turned by 180 degrees": lambda x: x.flip(2, 3),
-        "inverted": lambda x: x.amax() + x.amin() - x,
-    }
-    if images.shape[2] == images.shape[3] > 1:
-        changes |= {
-            "with rows and columns swapped": lambda x: x.transpose(2, 3),
-            "turned by 90 degrees": lambda x: x.rot90(1, (2, 3)),
-            "turned by 270 degrees": lambda x: x.rot90(3, (2, 3)),
-        }
-    if images.shape[1] == 3:
-        changes["with channels in reverse order"] = lambda x: x.flip(1)
-    if images.shape[2] == 1:
-        return None
-    gains = {name: _better(both, change) for name, change in changes.items()}
-    best = max(gains, key=lambda name: gains[name])
-    if gains[best] <= 0:
-        return None
-    return OTHERWISE.failed(
-        f"What is learnt in training holds for {gains[best]:.0%} more of the validation images when they are {best}.",
-        table=[{"validation images": name, "gain": gain} for name, gain in gains.items()],
-    )
-
-
-def _better(both: Lessons, change: Callable[[torch.Tensor], torch.Tensor]) -> float:
-    """How much more of validation is told right after a change of its images; 0 where that may be chance."""
-    asked = both.val.first(ASKED)
-    before = _right(asked, both.train.learner.predict(asked.images))
-    after = _right(asked, both.train.learner.predict(change(asked.images)))
-    differences = after - before
-    gain = float(differences.mean())
-    if gain <= GAIN:
-        return 0.0
-    error = float(differences.std()) / math.sqrt(len(differences) / relatives(asked.images))  # which go together
-    return gain if gain > SURE * error else 0.0
-
-
-def _right(split: Lesson, scores: torch.Tensor) -> torch.Tensor:
-    """(n,) 1 where the label is told; in regression how much of the target's variance is told."""
-    if split.labels is not None:
-        return (scores.argmax(1) == split.labels).double()
-    return 1 - (scores - split.targets).square().mean(1).clamp_max(4)

@@ -38,6 +38,7 @@ HIGH = Cause(
     "Lower the learning rate by an order of magnitude or more, or a momentum above 0.95; average the loss over the "
     "batch.",
     0.9,
+    follows=("not-shuffled", "gradients-not-zeroed", "loss-rises", "train-step-labels-shuffled"),
 )
 DECAY = Cause(
     "weight-decay-wins",

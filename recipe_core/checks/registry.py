@@ -36,12 +36,14 @@ class Cause:
         about: what it is, and what it does to training.
         fix: what to do.
         harm: 0..1, how much worse the trained model is likely to be.
+        follows: causes that bring this one about, by id: beside one of them it is no failure of its own.
     """
 
     id: str
     about: str
     fix: str
     harm: float
+    follows: tuple[str, ...] = ()
 
     def failed(self, message: str, harm: float | None = None, **evidence: Any) -> Result:
         """It was found."""
@@ -53,7 +55,8 @@ class Cause:
 
     def _result(self, verdict: str, message: str, harm: float | None, evidence: dict[str, Any]) -> Result:
         harm = self.harm if harm is None else harm
-        return Result("", self.id, verdict, harm, message, self.fix, evidence=evidence, about=self.about)
+        told = {"fix": self.fix, "about": self.about, "follows": self.follows}
+        return Result("", self.id, verdict, harm, message, evidence=evidence, **told)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

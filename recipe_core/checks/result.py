@@ -5,7 +5,7 @@ print(report); report.passed; report.to_frame(); report.to_html()
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 VERDICTS = ("fail", "error", "unsure", "pass", "skipped")  # in the order of a report
@@ -29,6 +29,7 @@ class Result:
         seconds: what the check took.
         hypothesis: what a healthy pipeline does, as stated before the experiment.
         about: what the cause is and what it does to training; empty where there is none.
+        follows: causes that bring this one about.
     """
 
     check: str = ""
@@ -42,6 +43,7 @@ class Result:
     seconds: float = 0.0
     hypothesis: str = ""
     about: str = ""
+    follows: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -59,10 +61,15 @@ def skipped(message: str) -> Result:
 
 
 class AuditReport:
-    """All results of an audit, most harmful first."""
+    """All results of an audit, most harmful first; what may follow from another failure is told as unsure."""
 
     def __init__(self, results: Iterable[Result]):
-        self.results = sorted(results, key=lambda each: (VERDICTS.index(each.verdict), -each.harm))
+        results = list(results)
+        failing = {each.cause for each in results if each.verdict == "fail"}
+        self.results = sorted(
+            (_judged_beside(each, failing) for each in results),
+            key=lambda each: (VERDICTS.index(each.verdict), -each.harm),
+        )
 
     @property
     def failures(self) -> list[Result]:
@@ -109,3 +116,12 @@ class AuditReport:
         lines += [""] * bool(rest)
         lines += [f"{each.verdict:8}{each.check}: {each.message}" for each in rest]
         return "\n".join(lines)
+
+
+def _judged_beside(result: Result, failing: set[str]) -> Result:
+    """A failure as it is to be told beside the others."""
+    roots = [cause for cause in result.follows if cause in failing]
+    if result.verdict != "fail" or not roots:
+        return result
+    message = f"{result.message} It may well follow from {roots[0]}: mend that first."
+    return replace(result, verdict="unsure", message=message)

@@ -156,6 +156,19 @@ def test_mirroring_what_is_told_apart_by_its_side_changes_the_label():
     assert causes(pipeline(flipped), *ALL) & {"augmentation-changes-label", "labels-unrelated"}
 
 
+def test_a_change_of_all_images_and_new_numbers_of_the_classes_are_told_from_each_other():
+    chance = torch.Generator().manual_seed(0)
+    colours = torch.tensor([[1.0, 0.1, 0.1], [0.9, 0.6, 0.1], [0.1, 0.6, 0.9], [0.1, 0.1, 1.0], [0.1, 0.9, 0.1]])
+    y = torch.randint(5, (900,), generator=chance)
+    x = colours[y][:, :, None, None] + 0.5 * torch.randn(900, 3, 8, 8, generator=chance)
+    train = {"train_x": x[:600], "train_y": y[:600], "num_classes": 5}
+    asked = ("labels_belong_to_their_images", "validation_is_prepared_like_training")
+    reversed_channels = changed(**train, val_x=x[600:].flip(1), val_y=y[600:])
+    assert causes(reversed_channels, *asked) == {"validation-prepared-differently"}
+    renumbered = changed(**train, val_x=x[600:], val_y=torch.tensor([3, 0, 4, 1, 2])[y[600:]])
+    assert causes(renumbered, *asked) == {"validation-classes-differ"}
+
+
 def test_a_sorted_loader_that_does_not_shuffle_is_found():
     order = Y[:600].argsort()
     data = TensorDataset(X[:600][order], Y[:600][order])

@@ -27,6 +27,22 @@ def test_where_nothing_was_checked_nothing_has_passed():
     assert not AuditReport([skipped("There was no time.")]).passed
 
 
+def test_what_follows_from_another_failure_is_a_question_and_only_beside_it():
+    following = replace(WORSE, follows=(BAD.cause,))
+    report = AuditReport([following, BAD, FINE])
+    assert [each.check for each in report.failures] == ["a_check"]
+    assert report.of("unsure")[0].message == "It is worse. It may well follow from a-cause: mend that first."
+    assert AuditReport([following, FINE]).failures == [following]
+    assert AuditReport([following, replace(BAD, verdict="unsure")]).failures == [following]
+
+
+def test_causes_follow_from_causes_that_there_are_and_never_from_each_other():
+    known = {cause.id: cause for check in checks() for cause in check.causes}
+    for cause in known.values():
+        for root in cause.follows:
+            assert cause.id not in known[root].follows, (cause.id, root)
+
+
 def test_a_report_reads_as_text_as_a_frame_and_as_json():
     report = AuditReport([FINE, BAD])
     assert "a-cause" in str(report) and "Do right." in str(report)

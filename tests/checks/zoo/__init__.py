@@ -3,6 +3,7 @@
 from tests.checks.zoo import (  # noqa: F401  (importing them registers their cases)
     data_inputs,
     data_labels,
+    eighth_look,
     evaluation_bugs,
     fifth_look,
     fifth_look_data,

@@ -1,0 +1,120 @@
+"""Which classes does a learner take for which? Classes that are told apart in validation and not in training."""
+
+import math
+
+import torch
+
+from recipe_core.checks.lessons import Lessons
+
+CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
+OFTEN = 0.2  # the same of each of several pairs
+APART = 4.0  # deviations of a difference of two shares, of two classes of which training is known to tell nothing
+PER_CLASS = 20  # samples, fewer of which tell nothing of a class
+MOST_CLASSES = 200
+AMONG = 0.1  # of the samples of one class: what those of another, called so, make up at least
+
+
+def confusion(labels: torch.Tensor, scores: torch.Tensor, classes: int) -> torch.Tensor:
+    """float (classes, classes): rows the labels, columns what is told."""
+    return torch.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(classes, classes).double()
+
+
+def taken_for_each_other(both: Lessons) -> str:
+    """Classes that training takes for each other and validation does not."""
+    classes = both.train.targets.shape[1]
+    if both.train.labels is None or both.val.labels is None or classes > MOST_CLASSES:
+        return ""
+    train, val, across = (
+        _shares(each.labels, scores, classes)
+        for each, scores in (
+            (both.train, both.train.learner.held_out),
+            (both.val, both.val.learner.held_out),
+            (both.val, both.train.learner.predict(both.val.images)),
+        )
+    )
+    pairs = []  # that are taken for each other a little less, of which one alone might be a coincidence
+    for one in range(classes):
+        for other in range(one):
+            there = min(float(train[one, other]), float(train[other, one]))
+            apart = max(float(val[one, other]), float(val[other, one]))
+            if (
+                there > CONFUSED
+                and _mutual(across, one, other) > CONFUSED
+                and (apart < there / 3 or _surely_less(both, val, train, [(one, other)]))
+            ):
+                return (
+                    f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
+                    f"more, in validation in {apart:.0%} at most."
+                )
+            if min(_mutual(train, one, other), _mutual(across, one, other)) > OFTEN:
+                pairs.append((one, other))
+    if len(pairs) < 2 or not _surely_less(both, val, train, pairs):
+        return ""
+    there, apart = (sum(_mutual(each, *pair) for pair in pairs) / len(pairs) for each in (train, val))
+    if apart > there / 2:
+        return ""
+    named = ", ".join(f"{other} and {one}" for one, other in pairs)
+    return f"Of classes {named} {there:.0%} are taken for each other in training, {apart:.0%} in validation."
+
+
+def called_another(both: Lessons) -> str:
+    """A class most of which has another's label in training: a learner of validation finds it under that label, a
+    learner of training gives that label to it. Rare samples alone do the second, harder ones do both ways."""
+    classes = both.train.targets.shape[1]
+    if both.train.labels is None or both.val.labels is None or classes > MOST_CLASSES:
+        return ""
+    usual = _shares(both.val.labels, both.val.learner.held_out, classes)
+    in_training = _shares(both.train.labels, both.val.learner.predict(both.train.images), classes)
+    across = _shares(both.val.labels, both.train.learner.predict(both.val.images), classes)
+    for other in range(classes):
+        for label in range(classes):
+            if other == label:
+                continue
+            among = float(in_training[label, other] - usual[label, other])
+            called = float(across[other, label] - usual[other, label])
+            back = float(across[label, other] - usual[label, other])
+            sure = among > APART * _error(both, usual, label, other) and called > APART * _error(
+                both, usual, other, label
+            )
+            if sure and among > AMONG and called > CONFUSED and back < called / 3:
+                return (
+                    f"Of the training samples of class {label} {float(in_training[label, other]):.0%} look like class "
+                    f"{other}, of those in validation {float(usual[label, other]):.0%}; and what is learnt in training "
+                    f"takes {float(across[other, label]):.0%} of validation's class {other} for class {label}."
+                )
+    return ""
+
+
+def _error(both: Lessons, shares: torch.Tensor, given: int, said: int) -> float:
+    """Of the difference between the splits in how many of a class are told to be another."""
+    assert both.train.labels is not None and both.val.labels is not None
+    share = max(float(shares[given, said]), 0.05)
+    counts = [int(each.eq(given).sum()) for each in (both.train.labels, both.val.labels)]
+    return math.sqrt(share * (1 - share) * sum(1 / max(1, count) for count in counts))
+
+
+def _mutual(shares: torch.Tensor, one: int, other: int) -> float:
+    """How many samples of two classes are taken for the other, if it is so both ways."""
+    given = sorted((float(shares[one, other]), float(shares[other, one])))
+    return sum(given) / 2 if given[0] > given[1] / 3 else 0.0
+
+
+def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, pairs: list[tuple[int, int]]) -> bool:
+    """Whether a learner of validation, which may be small, takes classes for each other far less often than one of
+    training, which saw more of them."""
+    less = variance = 0.0
+    for given, said in [*pairs, *((other, one) for one, other in pairs)]:
+        for split, shares, sign in ((both.train, train, 1), (both.val, val, -1)):
+            assert split.labels is not None
+            share, count = float(shares[given, said]), int(split.labels.eq(given).sum())
+            less += sign * share
+            variance += share * (1 - share) / max(1, count)
+    return len(both.val.images) < len(both.train.images) and less > APART * variance**0.5
+
+
+def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:
+    """What samples of each class are told to be; nothing of a class with too few of them."""
+    assert labels is not None
+    counts = confusion(labels, scores, classes)
+    total = counts.sum(1, keepdim=True)
+    return torch.where(total >= PER_CLASS, counts / total.clamp_min(1), torch.nan)
