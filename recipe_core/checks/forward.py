@@ -25,20 +25,20 @@ IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over
 
 MIXED = Cause(
     "batch-mixed",
-    "The outputs for an image depend on the other images in its batch, or on its place among them.",
+    "The outputs for a sample depend on the other samples in its batch, or on its place among them.",
     "Look for view or reshape where permute is meant, and for sums, means, softmax, attention or positions over "
     "dimension 0.",
     0.9,
 )
 RANDOM = Cause(
     "random-in-evaluation",
-    "In evaluation mode the model gives other outputs for the same images each time.",
+    "In evaluation mode the model gives other outputs for the same samples each time.",
     "Use nn.Dropout, or F.dropout(..., training=self.training), and draw noise in training only.",
     0.5,
 )
 DEAF = Cause(
     "input-ignored",
-    "The outputs do not depend on the images, or so little that nothing can be learnt.",
+    "The outputs do not depend on the inputs, or so little that nothing can be learnt.",
     "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, or forgotten over "
     "padding before the last state of a recurrence is read.",
     1.0,
@@ -46,7 +46,7 @@ DEAF = Cause(
 )
 PARTLY = Cause(
     "input-partly-ignored",
-    "A large part of each image never reaches the outputs.",
+    "A large part of each input never reaches the outputs.",
     "Look for a slice, an index or a stride in forward that leaves out pixels or channels.",
     0.5,
     follows=("batch-mixed",),
@@ -97,7 +97,7 @@ def _without_batch_statistics(model: nn.Module) -> nn.Module:
 
 @check(family="model", stage=2, cost=0.5, causes=[MIXED])
 def images_do_not_see_each_other(subject: Subject):
-    """In evaluation mode the outputs for an image stay as they are when all other images of the batch change, or their
+    """In evaluation mode the outputs for a sample stay as they are when all other samples of the batch change, or their
     order."""
     x = batch_of(subject)
     if len(x) < 4:
@@ -107,7 +107,7 @@ def images_do_not_see_each_other(subject: Subject):
         half = len(x) // 2
         plain, new = outputs_of(subject, model, x), another(x)
         if len(plain) != len(x):
-            return skipped("The outputs are not one row per image.")
+            return skipped("The outputs are not one row per sample.")
         # Either half may be the one that is seen: a recurrence over the batch sees what came before.
         for kept in (torch.arange(len(x)) < half, torch.arange(len(x)) >= half):
             mixed = x.clone()
@@ -117,13 +117,13 @@ def images_do_not_see_each_other(subject: Subject):
             order.append(most(outputs_of(subject, model, x.flip(0)).flip(0) - plain) / spread(plain))
     if max(others) > ROUNDING * 10:
         return MIXED.failed(
-            f"Other images in one half of a batch change the outputs of the other half, by {max(others):.2g} of their "
+            f"Other samples in one half of a batch change the outputs of the other half, by {max(others):.2g} of their "
             "spread.",
             change=max(others),
         )
     if max(order, default=0.0) > ROUNDING * 10:
         return MIXED.failed(
-            f"In another order the same images have other outputs, by {max(order):.2g} of their spread: what comes "
+            f"In another order the same samples have other outputs, by {max(order):.2g} of their spread: what comes "
             "first in a batch is treated otherwise.",
             change=max(order),
         )
@@ -148,14 +148,16 @@ def another(x: torch.Tensor) -> torch.Tensor:
 
 @check(family="model", stage=2, cost=0.3, causes=[RANDOM])
 def evaluation_is_not_random(subject: Subject):
-    """In evaluation mode the model gives the same outputs for the same images each time."""
+    """In evaluation mode the model gives the same outputs for the same samples each time."""
     model, x = subject.once(settled), batch_of(subject)
     with torch.no_grad():
         first = subject.outputs(model, x.clone()).float()
         for _ in range(REPEATS):
             change = float((first - subject.outputs(model, x.clone()).float()).abs().max()) / spread(first)
             if change > ROUNDING * 10:
-                return RANDOM.failed(f"The same images give outputs {change:.2g} of their spread apart.", change=change)
+                return RANDOM.failed(
+                    f"The same samples give outputs {change:.2g} of their spread apart.", change=change
+                )
     return passed("It does.")
 
 
@@ -234,7 +236,7 @@ def _colour_is_lost(subject: Subject, model: nn.Module, x: torch.Tensor) -> str:
         return ""
     return (
         f"One mixture of the channels is all that reaches the outputs: a learner of it knows {left:.0%} of what there "
-        f"is to know about other images, of all channels {known:.0%}."
+        f"is to know about other samples, of all channels {known:.0%}."
     )
 
 

@@ -91,7 +91,7 @@ def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
     if x.shape[1] < 2:
         return None
     if len(x) > 1 and bool((x == x[:1]).all()):
-        return CONSTANT.failed(f"All {len(x)} {name} images are the same.", share=1.0)
+        return CONSTANT.failed(f"All {len(x)} {name} samples are the same.", share=1.0)
     if x.shape[1] < FEW:
         return None
     flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
@@ -159,8 +159,8 @@ def _roughness(images: torch.Tensor) -> float:
 
 @check(family="data", stage=1, cost=1, causes=[NOT_SCALED])
 def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
-    """What the network's layers make of the inputs varies from image to image about as much as for inputs of mean 0 and
-    deviation 1."""
+    """What the network's layers make of the inputs varies from one to the next about as much as for inputs of mean 0
+    and deviation 1."""
     x = subject.train.x[:PROBED]
     if not (torch.isfinite(x).all() and x.float().std() > 0):
         return passed("There is no scale to judge.")

@@ -33,25 +33,25 @@ SHARED = 0.2  # of the validation images
 
 UNRELATED = Cause(
     "labels-unrelated",
-    "The labels have nothing to do with their images: images and labels were ordered or shuffled apart.",
-    "Shuffle, sort and split images and labels by the same indices; look at a batch with its labels.",
+    "The labels have nothing to do with their inputs: inputs and labels were ordered or shuffled apart.",
+    "Shuffle, sort and split inputs and labels by the same indices; look at a batch with its labels.",
     1.0,
 )
 PARTLY = Cause(
     "labels-partly-wrong",
-    "A large part of the labels do not belong to their images.",
-    "Look at samples whose label the others contradict; find the part of the data where labels and images went apart.",
+    "A large part of the labels do not belong to their inputs.",
+    "Look at samples whose label the others contradict; find the part of the data where labels and inputs went apart.",
     0.7,
 )
 
 
 @check(family="data", stage=1, cost=5, causes=[UNRELATED, PARTLY, NUMBERED, CHANGED])
 def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
-    """What a reference learner learns from most images of a split holds for the others of it, and what it learns from
+    """What a reference learner learns from most samples of a split holds for the others of it, and what it learns from
     the training split holds for validation under the same class numbers."""
     both = subject.once(lessons)
     if not both.usable:
-        yield skipped("All images are the same, or some are no finite numbers.")
+        yield skipped("All samples are the same, or some are no finite numbers.")
         return
     found = False
     # What was learnt by heart of images that both splits have says nothing of the others' labels.
@@ -65,7 +65,7 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
     if not found and not known and both.train.strength > FOUND and (block := wrong_block(subject)):
         found = True
         yield PARTLY.failed(
-            f"Of training samples {block.first:,} to {block.last:,}, in the order of the dataset, held-out images tell "
+            f"Of training samples {block.first:,} to {block.last:,}, in the order of the dataset, held-out ones tell "
             f"{block.within:.0%} of the labels, as guessing does; of the others {block.outside:.0%}.",
             0.7,
             first=block.first,
@@ -74,7 +74,7 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
     if not found:
         said = "can be learnt" if both.train.strength > NOTHING else "are too hard to learn to tell"
         strength = f"{both.train.strength:.1f} deviations above what shuffled labels give"
-        yield passed(f"The labels of held-out images {said}: {strength} in training.")
+        yield passed(f"The labels of held-out samples {said}: {strength} in training.")
 
 
 def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
@@ -82,7 +82,7 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
         if not _enough(split) or split.strength > NOTHING or split.strength_from(other) > NOTHING:
             continue
         told = {"deviations": split.strength, "other_split": other.strength, "samples": len(split.images)}
-        said = f"Nothing can be learnt about held-out images of the {name} split"
+        said = f"Nothing can be learnt about held-out samples of the {name} split"
         if other.strength > FOUND:
             flipped = name == "training" and _augmented(subject)
             yield (CHANGED if flipped else UNRELATED).failed(
@@ -172,7 +172,7 @@ def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
         if share - 2 * error <= NOISE:
             continue
         told = {"share": share, "error": error}
-        said = f"About {share:.0%} of the {name} labels{where} contradict their images"
+        said = f"About {share:.0%} of the {name} labels{where} contradict their inputs"
         if name == "training" and _augmented(subject):
             # Images that are harder now may be so on purpose; the pipeline's own model may learn them all the same.
             if _own_errors(subject) > NOISE:
@@ -210,7 +210,7 @@ def _untold(both: Lessons) -> str:
         both_vary = min(float(each.targets[:, place].std()) for each in (both.train, both.val)) > 0
         if both_vary and val > TOLD and max(train, on_val) < val / 3 and _tells(both.val, place):
             return (
-                f"Of target {place} held-out images tell {val:.0%} of the variance in validation, but "
+                f"Of target {place} held-out samples tell {val:.0%} of the variance in validation, but "
                 f"{max(0, train):.0%} in training."
             )
     return ""

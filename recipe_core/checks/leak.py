@@ -37,18 +37,18 @@ SURE = 5.0  # deviations
 
 LEAK = Cause(
     "split-leak",
-    "Validation images, or near copies of them, are in the training data: the metrics reward learning by heart.",
-    "Split before augmenting and duplicating; keep all images of a group (person, scene, video) in one split.",
+    "Validation samples, or near copies of them, are in the training data: the metrics reward learning by heart.",
+    "Split before augmenting and duplicating; keep all samples of a group (person, scene, video) in one split.",
     0.8,
 )
 
 
 @check(family="data", stage=1, cost=2, causes=[LEAK])
 def validation_images_are_new(subject: Subject) -> Result:
-    """No validation image is in the training data, and none is much nearer to a training image than training images are
-    to each other."""
+    """No validation sample is in the training data, and none is much nearer to a training sample than those are to each
+    other."""
     return subject.once(leak) or passed(
-        f"None of {len(subject.drawn_val.x)} validation images is a copy of one of the training images."
+        f"None of {len(subject.drawn_val.x)} validation samples is a copy of one of the training samples."
     )
 
 
@@ -95,7 +95,7 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     if twins < FEWEST or share < LEAST or share < beyond_chance:
         return None
     return LEAK.failed(
-        f"{twins} of {len(new.x)} validation images are in the training data, number for number.",
+        f"{twins} of {len(new.x)} validation samples are in the training data, number for number.",
         copies=twins,
         of=len(new.x),
     )
@@ -158,14 +158,14 @@ def _near(seen: Sample, new: Sample) -> Result | None:
     if share > OFTEN and usual > OFTEN and (size := _size_of_families(seen, new)):
         return LEAK.failed(
             f"Images come in families of {size:.1f} near copies, as if they had been split after they were augmented: "
-            f"{share:.0%} of {len(new.x)} validation images have relatives in training.",
+            f"{share:.0%} of {len(new.x)} validation samples have relatives in training.",
             share=share,
         )
     if share < COPIES or share - usual < SURE * spread or share < 2 * usual:
         return _moved(seen, new)
     return LEAK.failed(
-        f"{share:.0%} of {len(new.x)} validation images are far nearer to a training image than is usual; of training "
-        f"images to others {usual:.1%} are.",
+        f"{share:.0%} of {len(new.x)} validation samples are far nearer to a training sample than is usual; of "
+        f"training samples to others {usual:.1%} are.",
         share=share,
         usual=usual,
     )

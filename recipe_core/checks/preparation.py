@@ -32,8 +32,8 @@ BLUR_SURE = 1.8  # the same where no augmentation changes it
 
 OTHERWISE = Cause(
     "validation-prepared-differently",
-    "Validation images reach the network in another form than training images (other normalisation, order of channels, "
-    "orientation, resolution), so that the metrics tell little.",
+    "Validation samples reach the network in another form than training samples (other normalisation, order of "
+    "channels, orientation, resolution), so that the metrics tell little.",
     "Use one function for what both splits have in common (decode, resize, normalise); augment in training only.",
     0.8,
 )
@@ -45,7 +45,7 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
     training holds best for validation images as they are, not turned, mirrored, inverted or with channels swapped."""
     both = subject.once(lessons)
     if not both.usable:
-        yield skipped("All images are the same, or some are no finite numbers.")
+        yield skipped("All samples are the same, or some are no finite numbers.")
         return
     found = _declared(subject) or _statistics(subject, both) or _changed_back(both) or _told_apart(subject, both)
     found = found or _holds_less(subject, both)
@@ -185,7 +185,7 @@ def _told_apart(subject: Subject, both: Lessons) -> Result | None:
     if float(right) < APART or any(relatives(each.images) > FAMILY for each in (both.train, both.val)):
         return None
     return OTHERWISE.failed(
-        f"By the images alone a learner tells for {float(right):.0%} of them whether they are for training or for "
+        f"By the samples alone a learner tells for {float(right):.0%} of them whether they are for training or for "
         "validation; of splits made by chance it would be half.",
         told_apart=float(right),
     )
@@ -210,8 +210,8 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     if any(numbered(both)) or (not is_text and any(relatives(split.images) > FAMILY for split in splits)):
         return None
     return OTHERWISE.failed(
-        f"What is learnt of {len(own)} training images tells {float(own.mean()):.0%} of others of them and "
-        f"{float(across.mean()):.0%} of validation images, {len(among)} of which tell {float(among.mean()):.0%} of "
+        f"What is learnt of {len(own)} training samples tells {float(own.mean()):.0%} of others of them and "
+        f"{float(across.mean()):.0%} of validation samples, {len(among)} of which tell {float(among.mean()):.0%} of "
         "each other.",
         lost=lost,
     )

@@ -21,15 +21,15 @@ IGNORED = Cause(
 )
 SHUFFLED = Cause(
     "train-step-labels-shuffled",
-    "Within the step, images and labels come into different orders.",
-    "Shuffle images and labels by the same permutation, or not at all.",
+    "Within the step, inputs and labels come into different orders.",
+    "Shuffle inputs and labels by the same permutation, or not at all.",
     1.0,
 )
 
 
 @check(family="optimisation", stage=2, cost=0.5, causes=[IGNORED, SHUFFLED, CHANGED])
 def the_step_uses_its_batch(subject: Subject):
-    """The model sees the images of the batch that the step is given, and the loss their labels in the same order."""
+    """The model sees the samples of the batch that the step is given, and the loss their labels in the same order."""
     run = subject.once(rehearsal)
     seen = [call for call in run.forwards if call.x is not None and call.step < len(run.batches)]
     if len({call.step for call in seen}) < 2:
@@ -43,7 +43,7 @@ def the_step_uses_its_batch(subject: Subject):
     share = _mixed_without_labels(subject, run)
     if share > UNTOLD:
         return CHANGED.failed(
-            f"The train step mixes images and not their labels: {share:.0%} of what is in an image the loss does not "
+            f"The train step mixes inputs and not their labels: {share:.0%} of what is in an input the loss does not "
             "know of."
         )
     return _shuffled(run, CHANGED_LITTLE) or passed("Images and labels are those of the batch.")
@@ -56,7 +56,7 @@ def _shuffled(run: Rehearsal, far: float) -> Result | None:
     if len(shares) < 2 or max(shares) >= MOST_DISTURBED:  # labels are disturbed on purpose, too (Xie et al. 2016)
         return None
     share = sum(shares) / len(shares)
-    return SHUFFLED.failed(f"The loss gets the label of the image for {share:.0%} of a batch only.")
+    return SHUFFLED.failed(f"The loss gets the label of its sample for {share:.0%} of a batch only.")
 
 
 def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:

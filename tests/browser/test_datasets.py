@@ -108,12 +108,12 @@ def test_an_uploaded_zip_is_scanned_and_its_tiff_is_shown(page: Page, dashboard:
 
 
 def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashboard: Dashboard):
-    image = make_many(dashboard.folder / "many", 2_000, (2048, 1536))  # seconds of work on any machine
+    image = make_many(dashboard.folder / "many", 1_000, (2048, 1536))  # seconds of work on any machine
     look_at(page, dashboard.folder / "many")
-    understood(page, "flat folder: 2,000 samples")
+    understood(page, "flat folder: 1,000 samples")
     press(page, "Add and scan")
     card = widget(page, "card-many")
-    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 2,000"))).to_be_visible(timeout=SLOW)
+    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 1,000"))).to_be_visible(timeout=SLOW)
     card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
     expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
@@ -124,7 +124,7 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     picture(100, 0, (16, 16)).save(image, "JPEG")  # all that are left are quick to read now
     card.get_by_role("button", name="Resume scan").click()
     scanned(page, "many")
-    expect(card.get_by_text("2,000 samples, ", exact=False)).to_be_visible()
+    expect(card.get_by_text("1,000 samples, ", exact=False)).to_be_visible()
     picture(100, 1, (512, 384)).save(image, "JPEG")  # all have changed, so the second scan takes seconds, too
     card.get_by_role("button", name="Rescan").click()
     expect(card.get_by_role("button", name="Cancel scan")).to_be_visible(timeout=SLOW)
@@ -134,7 +134,7 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
 def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is_named(
     page: Page, dashboard: Dashboard, tmp_path: Path
 ):
-    make_many(tmp_path / "many", 1_500)  # seconds of work
+    make_many(tmp_path / "many", 1_000)  # seconds of work
     look_at(page, tmp_path / "many")
     enter(page, "Name", tmp_path.name)
     press(page, "Add and scan")

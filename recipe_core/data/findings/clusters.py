@@ -12,8 +12,6 @@ from functools import cached_property
 import duckdb
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from recipe_core.data.findings.finding import CLUSTERED, Finding, Summary
 from recipe_core.data.findings.integrity import BLANK
@@ -87,6 +85,9 @@ class Clusters:
 
     def __init__(self, members: Members, rulings: Rulings, threshold: float | None = None):
         """With a threshold, near pairs that are less similar are none."""
+        from scipy.sparse import coo_matrix  # slow to import, and every command imports this file
+        from scipy.sparse.csgraph import connected_components
+
         self.members, self.rulings = members, rulings
         edges = members.edges if threshold is None else members.edges[members.edges["similarity"] >= threshold]
         self.edges = edges.reset_index(drop=True)
