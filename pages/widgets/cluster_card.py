@@ -13,6 +13,7 @@ from pages.widgets.keep_best import ask_to_keep_the_best
 from pages.widgets.kinds import name_of
 from pages.widgets.shell import plain, read_findings_view, show_view
 from recipe_core.data.findings import KINDS, Finding
+from recipe_core.data.findings.finding import Difference
 from recipe_core.workspace import Dataset
 
 SHOWN = 24  # pictures of a cluster
@@ -45,7 +46,7 @@ def cluster_card(dataset: Dataset, finding: Finding, tiles: Mapping[str, Tile], 
             if finding.decided:
                 st.badge("decided", icon=":material/check:", color="green")
             st.markdown(plain(finding.message), width="content")
-        differences = _differences(finding)
+        differences = finding.differences_from(best)
         drawn = sorted(
             (tiles[key] for key in shown_keys(finding) if key in tiles), key=lambda tile: tile.id not in best
         )
@@ -79,20 +80,14 @@ def _settle(dataset: Dataset, finding: Finding) -> None:
         )
 
 
-def _differences(finding: Finding) -> dict[str, str]:
-    """Sample -> how it differs from one that stands before it, by the near pairs."""
-    found: dict[str, str] = {}
-    for pair in finding.evidence.get("pairs", ()):
-        told = f"{name_of(pair['subkind']).lower()}, {pair['similarity']:.2f} alike"
-        for key in (pair["b"], pair["a"]):
-            found.setdefault(key, told)
-    return found
-
-
-def _reason(tile: Tile, best: set[str], differences: Mapping[str, str]) -> str:
+def _reason(tile: Tile, best: set[str], differences: Mapping[str, Difference]) -> str:
     if tile.id in best:
         return "★ would be kept"
-    return differences.get(tile.id, "an exact copy")
+    if tile.id not in differences:
+        return "an exact copy"
+    difference = differences[tile.id]
+    told = f"{name_of(difference.subkind).lower()}, {difference.similarity:.2f} alike"
+    return told if difference.other in best else f"{told} to another"
 
 
 def _place(finding: Finding) -> str:

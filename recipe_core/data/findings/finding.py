@@ -5,7 +5,7 @@ of WHOLE of the dataset, with some of the samples that show it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 
@@ -173,6 +173,15 @@ MOST_SUBKINDS = 5  # that a sentence names
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How a sample differs from another one, and how alike they are (0 to 1)."""
+
+    other: str
+    subkind: str
+    similarity: float
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something suspicious in the data.
 
@@ -210,6 +219,15 @@ class Finding:
     def topic(self) -> str:
         """Of a finding on the whole dataset: what a "not a problem" speaks of."""
         return ": ".join(filter(None, (self.kind, self.subkind, str(self.evidence.get("label") or ""))))
+
+    def differences_from(self, best: Collection[str]) -> dict[str, Difference]:
+        """Of a cluster: sample -> how it differs from one of these, or where no pair tells that, from another."""
+        found: dict[str, Difference] = {}
+        for pair in self.evidence.get("pairs", ()):
+            for key, other in ((pair["a"], pair["b"]), (pair["b"], pair["a"])):
+                if key not in found or (other in best and found[key].other not in best):
+                    found[key] = Difference(other, pair["subkind"], pair["similarity"])
+        return found
 
     def to_dict(self) -> dict:
         """As JSON has it."""

@@ -85,6 +85,25 @@ def test_near_pairs_link_contents_and_their_copies(tmp_path):
     assert len(cluster.pairs) == 3
 
 
+def test_samples_are_told_by_how_they_differ_from_the_best_where_that_is_known(tmp_path):
+    found = findings_in(tmp_path, {"best": A, "flipped": B, "small": C, "cut": D, "copy": A})
+    write_pairs(
+        found,
+        ("flipped", "small", "mirrored", 0.99),
+        ("best", "small", "resized", 0.97),
+        ("best", "flipped", "mirrored", 0.96),
+        ("cut", "flipped", "cropped", 0.9),
+    )
+    (cluster,) = found.clusters().joined()
+    differences = cluster.differences_from({"best"})
+    told = {key: (each.subkind, each.similarity, each.other) for key, each in differences.items() if key != "best"}
+    assert told == {
+        "flipped": ("mirrored", 0.96, "best"),
+        "small": ("resized", 0.97, "best"),
+        "cut": ("cropped", 0.9, "flipped"),
+    }
+
+
 def test_a_threshold_parts_clusters(tmp_path):
     found = findings_in(tmp_path, dict(zip("abcdef", (A, B, C, D, E, F), strict=True)))
     write_pairs(found, ("a", "b", "resized", 0.95), ("b", "c", "cropped", 0.8), ("d", "e", "mirrored", 0.6))
