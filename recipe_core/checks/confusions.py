@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from recipe_core.checks.lessons import Lessons
+from recipe_core.checks.lessons import Lesson, Lessons
 
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
 OFTEN = 0.2  # the same of each of several pairs
@@ -55,6 +55,24 @@ def taken_for_each_other(both: Lessons) -> str:
         return ""
     named = ", ".join(f"{other} and {one}" for one, other in pairs)
     return f"Of classes {named} {there:.0%} are taken for each other in training, {apart:.0%} in validation."
+
+
+def parted_by_augmentation(before: Lesson, after: Lesson) -> str:
+    """Classes that raw training images tell apart, and augmented ones take for each other."""
+    classes = before.targets.shape[1]
+    if before.labels is None or after.labels is None or not after.targets.shape[1] == classes <= MOST_CLASSES:
+        return ""
+    raw, augmented = (_shares(each.labels, each.learner.held_out, classes) for each in (before, after))
+    for one in range(classes):
+        for other in range(one):
+            there = min(float(augmented[one, other]), float(augmented[other, one]))
+            apart = max(float(raw[one, other]), float(raw[other, one]))
+            if there > CONFUSED and apart < there / 3:
+                return (
+                    f"Classes {other} and {one} are each taken for the other in {there:.0%} of the augmented training "
+                    f"samples or more, in {apart:.0%} of the raw ones at most."
+                )
+    return ""
 
 
 def called_another(both: Lessons) -> str:

@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import SHARE_OF_TIME, Sample, Subject
+from recipe_core.checks.subject import SHARE_OF_TIME, Sample, Subject, by_index
 from recipe_core.checks.targets import labels_of
 
 PASSES = 3
@@ -23,6 +23,8 @@ MOST_INDICES = 200_000  # of a pass
 MOST_STREAMED = 20_000
 MOST_LABELS = 3000  # samples whose label is looked up
 LEFT_OUT = 0.03  # share of samples: more than the rest of a last batch usually is
+MANY_TIMES = 4  # as many samples as a dataset's length says, that are there
+NO_ROW = 10**12  # no dataset that stores its samples has so many
 MOST_LEFT = 0.5  # share of samples: no split or fold gives away more of the training data
 EFFECTIVE = 0.3  # of the samples of a class: how many equally frequent ones would be as varied
 LOPSIDED = 0.05  # nats of entropy of the classes that the sampler takes away
@@ -62,6 +64,11 @@ def samples_are_drawn_equally_often(subject: Subject) -> Iterator[Result]:
     val_passes = _passes(subject, val)
     if val_passes:
         found += _never(val, val_passes, "validation", train)
+    found += [
+        each
+        for name, loader in (("training", train), ("validation", val))
+        if (each := _beyond_its_length(subject, name, loader))
+    ]
     found += [
         each
         for name, loader, sample in (("training", train, subject.drawn_train), ("validation", val, subject.drawn_val))
@@ -113,6 +120,32 @@ def _never(loader: Any, passes: list[torch.Tensor], name: str, other: Any) -> li
     if left > MOST_LEFT * size:
         return [NEVER.failed(f"{said}: the sampler takes the same few each time.", left=left, of=size)]
     return [NEVER.unsure(f"{said}; is the sampler meant to take a part?", 0.3, left=left, of=size)]
+
+
+def _beyond_its_length(subject: Subject, name: str, loader: Any) -> Result | None:
+    """Samples that a dataset gives when it is asked for more than its length: one that makes samples up gives any."""
+    dataset: Any = getattr(loader, "dataset", None)
+    if not by_index(dataset) or not len(dataset):
+        return None
+    size = len(dataset)
+    there = [_gives(subject, dataset, row) for row in (0, size, MANY_TIMES * size - 1, NO_ROW)]
+    if not all(there[:3]) or there[3] or len(set(there[:3])) > 1:
+        return None
+    return NEVER.failed(
+        f"The {name} dataset says that it has {size:,} samples, and gives {MANY_TIMES * size:,} when it is asked for "
+        "them: the others are never drawn.",
+        size=size,
+    )
+
+
+def _gives(subject: Subject, dataset: Any, row: int) -> tuple[int, ...]:
+    """The shape of a sample's inputs, or nothing where there is none."""
+    subject.check_time()
+    with contextlib.suppress(LookupError, ValueError):
+        item = dataset[row]
+        if isinstance(item, tuple | list) and isinstance(item[0], torch.Tensor):
+            return tuple(item[0].shape)
+    return ()
 
 
 def _uneven(subject: Subject, loader: Any, passes: list[torch.Tensor]) -> Iterator[Result]:

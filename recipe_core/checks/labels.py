@@ -8,7 +8,7 @@ import torch
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
 from recipe_core.checks.blocks import wrong_block
-from recipe_core.checks.confusions import MOST_CLASSES, called_another, taken_for_each_other
+from recipe_core.checks.confusions import MOST_CLASSES, called_another, parted_by_augmentation, taken_for_each_other
 from recipe_core.checks.leak import shared_by_the_splits
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.numbering import NUMBERED, numbered
@@ -42,6 +42,7 @@ PARTLY = Cause(
     "A large part of the labels do not belong to their inputs.",
     "Look at samples whose label the others contradict; find the part of the data where labels and inputs went apart.",
     0.7,
+    follows=("validation-prepared-differently", "samples-drawn-unevenly", "samples-never-drawn"),
 )
 
 
@@ -195,6 +196,13 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     elif said := taken_for_each_other(both) or _untold(both):
         cause = CHANGED if _augmented(subject) else PARTLY
         yield cause.failed(said)
+    elif said := _parted(subject, both):
+        yield CHANGED.failed(said)
+
+
+def _parted(subject: Subject, both: Lessons) -> str:
+    raw = _raw(subject) if changes_from_pass_to_pass(subject) else None
+    return "" if raw is None else parted_by_augmentation(raw, both.train)
 
 
 def _untold(both: Lessons) -> str:
@@ -226,11 +234,17 @@ def _augmented(subject: Subject) -> bool:
     """Whether it is augmentation that parts labels and images: raw ones belong together, or there are none."""
     if not changes_from_pass_to_pass(subject):
         return False
-    raw = subject.raw_train
-    if raw is None or items_change(subject, subject.pipeline.train_loader):
+    before, after = _raw(subject), subject.once(lessons).train
+    if before is None:
         return True
-    before, after = lesson(raw, subject.pipeline.num_classes), subject.once(lessons).train
     return agreement(before.learner.held_out, before.targets) > agreement(after.learner.held_out, after.targets)
+
+
+def _raw(subject: Subject) -> Lesson | None:
+    """What is learnt of raw training images; None where there are none that augmentation left alone."""
+    if subject.raw_train is None or items_change(subject, subject.pipeline.train_loader):
+        return None
+    return lesson(subject.raw_train, subject.pipeline.num_classes)
 
 
 def _wrong_share(split: Lesson, other: Lesson) -> tuple[float, float, str]:

@@ -10,6 +10,8 @@ from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
+DEEP = 3  # layers of random weights, more than anybody leaves as they are on purpose
+
 UNREGISTERED = Cause(
     "layers-unregistered",
     "Layers take part in the forward pass that are no parameters of the model: no optimizer sees them, no checkpoint "
@@ -198,13 +200,20 @@ def _gets_anything(subject: Subject, model: nn.Module, layer: str) -> bool:
 
 
 def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], frozen: list[str]):
-    """Frozen on purpose is what comes first or was loaded; not random weights behind layers that train."""
+    """Frozen on purpose is what was loaded, or comes first and is shallow; not random weights behind layers that train,
+    nor a deep body that was never trained."""
     order = [name for name in _order(subject, model) if name in layers]
     first = next((at for at, name in enumerate(order) if name not in frozen and _is_weighty(model, name)), len(order))
     behind = [name for name in order[first:] if name in frozen and _is_weighty(model, name)]
     behind = [name for name in behind if not _is_adapted(subject, model, name)]
     if behind and random_weights(subject, [each for name in behind for each in layers[name]]):
-        yield CUT_OFF.failed(f"{_named(behind)} random initial weights and is frozen, though layers before it train.")
+        yield CUT_OFF.failed(f"{_named(behind)} random initial weights, which are frozen though layers before train.")
+        return
+    body = [name for name in order[:first] if name in frozen and _is_weighty(model, name)]
+    if len(body) >= DEEP:
+        body = [name for name in body if random_weights(subject, layers[name])]
+    if len(body) >= DEEP:
+        yield CUT_OFF.failed(f"{_named(body)} random initial weights, which are frozen: nothing was loaded.")
 
 
 @torch.no_grad()

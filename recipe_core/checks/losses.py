@@ -66,11 +66,11 @@ def right_outputs_have_the_least_loss(subject: Subject):
     classes = subject.pipeline.num_classes
     if not classes and not is_error(subject):
         return skipped("The loss is no distance between outputs and targets.")
-    if not _can_be_said(subject):
+    if not can_be_said(subject):
         return skipped("It is not known which outputs would be right.")
     if not classes and subject.once(rescales_targets):
         return passed("evaluate brings the validation targets to the scale of the training targets first.")
-    right, wrong = (_loss(subject, _said(subject, by), [subject.val]) for by in (0, 1))
+    right, wrong = (_loss(subject, outputs_off(subject, by), [subject.val]) for by in (0, 1))
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("evaluate returns no finite loss for these outputs.")
     told = {"right": right, "wrong": wrong}
@@ -79,7 +79,7 @@ def right_outputs_have_the_least_loss(subject: Subject):
         return passed(f"{said}.", **told)
     target = subject.val.y[:1]
     alike = [Sample([(x, target.expand_as(y).clone().to(y)) for x, y in subject.val.batches], True, 0.0)]
-    right, wrong = (_loss(subject, _said(subject, by), alike) for by in (0, 1))
+    right, wrong = (_loss(subject, outputs_off(subject, by), alike) for by in (0, 1))
     if right < NEXT_TO_NOTHING * wrong:
         return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
     return WRONG.failed(f"{said}.", **told)
@@ -109,12 +109,12 @@ def _hardly_tells(subject: Subject, told: dict[str, float]) -> bool:
     if told["right"] <= HARDLY * told["wrong"]:
         return False
     y = subject.val.batches[0][1]
-    own = [_said(subject, by)(subject.val)[: len(y)] for by in (0, 1)]
+    own = [outputs_off(subject, by)(subject.val)[: len(y)] for by in (0, 1)]
     right, wrong = (float(subject.pipeline.loss_fn(*_to(subject, (each, y))).float().mean()) for each in own)
     return 0 <= right < wrong / 2
 
 
-def _can_be_said(subject: Subject) -> bool:
+def can_be_said(subject: Subject) -> bool:
     """Whether outputs are one number per class, for each sample or each place, or as many as there are targets."""
     like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
     if labels_of(y, classes) is not None:
@@ -163,7 +163,7 @@ def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list
     return trial.metrics.get("loss", math.nan) if trial.given else math.nan
 
 
-def _said(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
+def outputs_off(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
     """Outputs that are the targets, or off by one class or one deviation."""
 
     def answer(sample: Sample) -> torch.Tensor:

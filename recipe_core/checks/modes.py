@@ -3,13 +3,15 @@
 import torch
 from torch import nn
 
+from recipe_core.checks.forward import MIXED
 from recipe_core.checks.metrics import labels_of
 from recipe_core.checks.rates import PATIENT
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import acts_by_mode, rehearse
+from recipe_core.checks.rehearsal import acts_by_mode, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 
+TIMES, LEAST = 1.5, 0.1  # as much as by another mixture; of the outputs' spread
 WORSE = 0.1  # share of training samples that are known in train mode only: an average over heads loses less
 SURE = 3.0  # deviations of such a share
 
@@ -60,3 +62,32 @@ def _answers(subject: Subject, model: nn.Module, training: bool) -> torch.Tensor
         found.append(first.argmax(1).cpu())
     told = torch.cat(found)
     return told if len(told) == len(subject.train.y) else None
+
+
+@check(family="model", stage=2, cost=0.5, causes=[MIXED])
+def validation_batches_are_mixed_where_it_matters(subject: Subject):
+    """Batch norms that take the statistics of the batch in evaluation, too, make of validation batches as they come
+    about what they make of mixed ones."""
+    model = subject.copy(subject.once(rehearsal).model).eval()
+    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    if not any(each.running_mean is None for each in norms):
+        return skipped("No batch norm takes the statistics of the batch in evaluation.")
+    chance = torch.Generator().manual_seed(0)
+    count = len(subject.val.x)
+    orders = [torch.arange(count), *(torch.randperm(count, generator=chance) for _ in range(2))]
+    as_they_come, mixed, again = (_in_order(subject, model, order) for order in orders)
+    apart, usual = (float((one - mixed).abs().mean()) for one in (as_they_come, again))
+    told = (
+        f"Outputs change by {apart:.2g} when the validation samples are mixed, by {usual:.2g} when they are mixed again"
+    )
+    if apart > TIMES * usual and apart > LEAST * float(mixed.std()):
+        return MIXED.failed(f"{told}: batch norms take the statistics of sorted batches; they need running ones.")
+    return passed(f"{told}.")
+
+
+@torch.no_grad()
+def _in_order(subject: Subject, model: nn.Module, order: torch.Tensor) -> torch.Tensor:
+    """The outputs for the validation samples where they come in this order, in batches as large as they were."""
+    batches = subject.val.x[order].split(subject.val.sizes)
+    outputs = torch.cat([subject.outputs(model, x).float().cpu() for x in batches])
+    return outputs[order.argsort()]

@@ -52,6 +52,7 @@ INITIAL = Cause(
     "Start the last layer with small weights, its bias at the classes' frequencies or the mean; scale inputs and "
     "the targets of a regression.",
     0.4,
+    follows=("targets-wrong-type", "targets-out-of-range"),
 )
 BLIND = Cause(
     "loss-ignores-class",

@@ -46,13 +46,18 @@ MISSES = Cause(
     0.7,
 )
 UPHILL = Cause(
-    "loss-rises", "The step goes uphill: it makes the loss larger.", "Minimise the loss: check its sign.", 1.0
+    "loss-rises",
+    "The step goes uphill: it makes the loss larger.",
+    "Minimise the loss: check its sign.",
+    1.0,
+    follows=("targets-out-of-range",),
 )
 CLIPPED = Cause(
     "loss-clipped",
     "Where the loss is above a limit its gradient is zero: what the model gets most wrong teaches it nothing.",
     "Clip the gradient (torch.nn.utils.clip_grad_norm_), not the loss.",
     0.8,
+    follows=("targets-wrong-type", "targets-out-of-range"),
 )
 WASTED = Cause(
     "accumulated-gradients-lost",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import axis_of_classes, is_error, varied
+from recipe_core.checks.losses import axis_of_classes, can_be_said, is_error, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
@@ -84,6 +84,28 @@ def metrics_of_a_regression_are_right(subject: Subject):
         if ERRORS.search(low) and math.isfinite(value) and abs(value) > ROUNDING * abs(others[name]):
             return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
     return passed("They are right for outputs that are known.", right=right, others=others)
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def accuracy_of_several_answers_is_right(subject: Subject):
+    """Where a sample has several labels, or one for each of its places, an accuracy is 1 for outputs that are all
+    right."""
+    y, classes = subject.val.y, subject.pipeline.num_classes
+    if not classes or labels_of(y, classes) is not None or not answers_are_heard(subject):
+        return skipped("There are not several answers a sample that can be replaced.")
+    yes_or_no = y.is_floating_point() and bool(((y == 0) | (y == 1)).all())
+    if not can_be_said(subject) or not (yes_or_no or subject.once(axis_of_classes) is not None):
+        return skipped("It is not known which outputs would be right.")
+    right, wrong = (
+        evaluate(subject, subject.model(), outputs_off(subject, by), [subject.val]).metrics for by in (0, 1)
+    )
+    for name in filter(is_accuracy, right):
+        if not any(_near(right[name], unit) for unit in (1, 100)):
+            return WRONG.failed(
+                f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones: it "
+                "is divided by the wrong number of answers."
+            )
+    return passed("It is.", right=right, wrong=wrong)
 
 
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])

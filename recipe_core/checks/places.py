@@ -4,12 +4,13 @@ where they stand?"""
 import torch
 
 from recipe_core.checks.forward import MOST, ROUNDING, another, batch_of, most, outputs_of, settled, spread, stirred
+from recipe_core.checks.giveaway import GIVEAWAY
 from recipe_core.checks.learner import Learner
 from recipe_core.checks.lessons import MOST as MOST_LEARNT
 from recipe_core.checks.lessons import agreement
 from recipe_core.checks.losses import axis_of_classes
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
 
@@ -18,6 +19,8 @@ ORDERS = 3  # random ones that are tried
 WORDS = 24  # that are followed: the most frequent
 LEARNT = 0.3  # of what there is to know; of shuffled labels hardly anything
 MUCH_LESS = 0.3  # times what the order tells
+MOST_PLACES = 32  # that are changed one after the other
+MORE_ALIKE = 0.25
 FOLLOWS = 1.5  # times as much as an average place, that a place changes with its own input
 
 FUTURE = Cause(
@@ -39,27 +42,56 @@ AXIS = Cause(
     0.9,
 )
 
+SCRAMBLED = Cause(
+    "outputs-scrambled",
+    "The numbers of the outputs were put into another shape without moving them: what are taken for the scores of one "
+    "place stem from many.",
+    "Use transpose or permute to bring the classes to the front or the back, not view or reshape.",
+    0.9,
+)
 
-@check(family="model", stage=2, cost=0.3, causes=[FUTURE])
+
+@check(family="model", stage=2, cost=0.3, causes=[FUTURE, GIVEAWAY])
 def the_future_is_not_seen(subject: Subject):
-    """Where each place is to tell the next one, outputs stay as they are when later places change."""
+    """Where each place is to tell the next one, outputs stay as they are when later places change; no place is to tell
+    itself."""
     x, y = subject.train.batches[0][0][:MOST].to(subject.device), subject.train.batches[0][1][:MOST].to(subject.device)
-    if x.ndim < 2 or x.shape != y.shape or x.shape[1] < 3 or not torch.equal(x[:, 1:].float(), y[:, :-1].float()):
+    if x.ndim < 2 or x.shape != y.shape or x.shape[1] < 3:
+        return skipped("There is not one target for each place.")
+    is_copied = x.ndim == 2 and not x.is_floating_point() and torch.equal(x, y.to(x))
+    if not is_copied and not torch.equal(x[:, 1:].float(), y[:, :-1].float()):
         return skipped("The targets are not the inputs one place on.")
-    model = subject.once(settled)
-    plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
-    axes = [axis for axis in range(1, plain.ndim) if plain.shape[axis] == x.shape[1]]  # the places stand along one
-    if not axes:
+    change, middle = _change_of_the_past(subject, x), x.shape[1] // 2
+    if change is None:
         return skipped("The outputs are not one row per place.")
-    changed = outputs_of(subject, model, torch.cat([x[:, :middle], another(x)[:, middle:]], 1))
-    change = min(most(changed.narrow(axis, 0, middle) - plain.narrow(axis, 0, middle)) for axis in axes)
-    change /= spread(plain)
+    if is_copied:
+        return _copied(sees_all=change > ROUNDING * 10)
     if change > ROUNDING * 10:
         return FUTURE.failed(
             f"Other inputs from place {middle} on change the outputs before it by {change:.2g} of their spread.",
             change=change,
         )
     return passed("They stay as they are.")
+
+
+def _change_of_the_past(subject: Subject, x: torch.Tensor) -> float | None:
+    """By how much of their spread the outputs of the first places change with the inputs of later ones."""
+    model = subject.once(settled)
+    plain, middle = outputs_of(subject, model, x), x.shape[1] // 2
+    axes = [axis for axis in range(1, plain.ndim) if plain.shape[axis] == x.shape[1]]  # the places stand along one
+    if not axes:
+        return None
+    changed = outputs_of(subject, model, torch.cat([x[:, :middle], another(x)[:, middle:]], 1))
+    change = min(most(changed.narrow(axis, 0, middle) - plain.narrow(axis, 0, middle)) for axis in axes)
+    return change / spread(plain)
+
+
+def _copied(sees_all: bool) -> Result:
+    """Of a text to give back what stands in the same place: for what sees no later places there is nothing to learn."""
+    told = "Each target is the input of its own place"
+    if sees_all:
+        return GIVEAWAY.unsure(f"{told}; is the network to give back what it gets, with no word left out?")
+    return GIVEAWAY.failed(f"{told}, where it should be the next one: they are not shifted against each other.")
 
 
 @check(family="model", stage=2, cost=1, causes=[AXIS])
@@ -88,6 +120,46 @@ def the_loss_finds_the_classes(subject: Subject):
             f"{float(own[2 - axis]):.2g} times."
         )
     return passed("It is the other axis that follows the places.")
+
+
+@check(family="model", stage=2, cost=1, causes=[SCRAMBLED])
+def scores_of_a_place_belong_together(subject: Subject):
+    """The scores of all classes at one place of the outputs depend on the places of the inputs in the same way, as they
+    come from one state of the network."""
+    x, axis = batch_of(subject), subject.once(axis_of_classes)
+    model = subject.once(settled)
+    plain = outputs_of(subject, model, x)
+    if axis is None or plain.ndim != 3:
+        return skipped("The outputs have no classes for each place of a series.")
+    classes, places = plain.shape[axis], plain.shape[3 - axis]
+    along = [each for each in range(1, x.ndim) if x.shape[each] == places]
+    if not along or min(classes, places - 2) < 2:
+        return skipped("The outputs are of few places, or of others than the inputs.")
+    influence = []
+    for place in torch.linspace(0, places - 1, min(places, MOST_PLACES)).round().long().tolist():
+        changed = x.movedim(along[0], 0).clone()
+        changed[place] = another(x).movedim(along[0], 0)[place]
+        influence.append((outputs_of(subject, model, changed.movedim(0, along[0])) - plain).abs().mean(0))
+    found = torch.stack(influence)  # (changed places, and two axes in the order of the outputs)
+    by_place = found if axis == 2 else found.transpose(1, 2)
+    if axis == 2:
+        otherwise = found.reshape(len(found), classes, places).transpose(1, 2)
+    else:
+        otherwise = found.reshape(len(found), places, classes)
+    own, other = _alike(by_place), _alike(otherwise)
+    told = f"The scores of one place are alike in what they depend on by {own:.2f} (1 would be the same)"
+    if other > own + MORE_ALIKE:
+        return SCRAMBLED.failed(f"{told}, read with places and classes in the other order by {other:.2f}.")
+    return passed(f"{told}.")
+
+
+def _alike(influence: torch.Tensor) -> float:
+    """How alike a place's classes are in what they depend on: (changed places, places, classes) -> mean cosine."""
+    centred = influence - influence.mean(0)
+    unit = centred / centred.norm(dim=0).clamp_min(1e-12)
+    classes = influence.shape[2]
+    pairs = unit.sum(2).square().sum(0) - classes  # the sum of the cosines of all pairs, each twice
+    return float(pairs.mean()) / (classes * (classes - 1))
 
 
 @check(family="model", stage=2, cost=2, causes=[ORDER])

@@ -19,6 +19,7 @@ PROBES = 4  # batches that the loss is measured on
 USUAL_STEPS = 10_000  # of a training whose length is not told
 FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
+CRAWL = 1e-4  # of their own length, that weights move by in a step: a tenth of what is usual
 EXPLODED = 3.0  # times the first loss
 MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of steps to pile up
 PATIENT = 120  # steps
@@ -208,14 +209,17 @@ def weights_move_far_enough(subject: Subject):
     crushed = _is_crushed(subject, own.run)
     if hoped > 1 and not crushed:
         return passed(f"{told}, and {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}.")
-    for factor in (1e2, 1e3, 1e4, 1e6, 1e8):
-        other = course(subject, times(to_peak * factor), scheduled=False)
+    tries = [(STEPS, factor) for factor in (1e2, 1e3, 1e4, 1e6, 1e8)]
+    if per_step < CRAWL:  # what is slow to begin is so at better rates, too
+        tries += [(PATIENT, factor) for factor in (1e2, 1e3, 1e4)]
+    for tried, factor in tries:
+        other = course(subject, times(to_peak * factor), scheduled=False, steps=tried)
         learned = 1 - other.share
         crawls = hoped < learned / 2 or (crushed and learned > MUCH_FASTER * (1 - own.share))
         if learned > FASTER and (per_step * total < STILL or crawls):
             return LOW.failed(
                 f"{told}; {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}, so that {total:,} may "
-                f"not bring what as few steps do with {factor:g} times the rate: {other.after:.3g}."
+                f"not bring what {len(other.run.losses)} do with {factor:g} times the rate: {other.after:.3g}."
             )
     if per_step * total > STILL:
         return passed(f"{told}.")

@@ -34,9 +34,11 @@ def the_step_uses_its_batch(subject: Subject):
     seen = [call for call in run.forwards if call.x is not None and call.step < len(run.batches)]
     if len({call.step for call in seen}) < 2:
         return skipped("The train step does not call the model as a whole.")
-    stale = [call for call in seen if call.step and _is_stale(call, run)]
-    if stale and len({call.step for call in stale}) == len({call.step for call in seen}) - 1:
-        return IGNORED.failed(f"In each of {len(stale)} steps after the first the model sees the first batch again.")
+    later = {call.step for call in seen if call.step} - {call.step for call in seen if not _is_stale(call, seen, run)}
+    if later and len(later) == len({call.step for call in seen}) - 1:
+        return IGNORED.failed(
+            f"In each of {len(later)} steps after the first the model sees the inputs of the first again."
+        )
     shuffled = _shuffled(run, THE_SAME)
     if shuffled:
         return shuffled
@@ -59,9 +61,11 @@ def _shuffled(run: Rehearsal, far: float) -> Result | None:
     return SHUFFLED.failed(f"The loss gets the label of its sample for {share:.0%} of a batch only.")
 
 
-def _is_stale(call: ForwardCall, run: Rehearsal) -> bool:
-    x, first = run.batches[call.step][0].to(call.x.device), run.batches[0][0].to(call.x.device)
-    return not _equal(call.x, x) and not _equal(x, first) and _equal(call.x, first)
+def _is_stale(call: ForwardCall, seen: list[ForwardCall], run: Rehearsal) -> bool:
+    """Whether it sees what the first step's model saw, though its batch is another."""
+    x, first = (run.batches[step][0].to(call.x.device) for step in (call.step, 0))
+    known = [each.x for each in seen if each.step == 0]
+    return not _equal(call.x, x) and not _equal(x, first) and any(_equal(call.x, each) for each in known)
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -39,6 +39,7 @@ MISSING = Cause(
     "A class has no samples in a split: it is never learnt, or never measured.",
     "Split by class (stratified) and after shuffling; check num_classes, and that class numbers begin with 0.",
     0.7,
+    follows=("samples-drawn-unevenly", "samples-never-drawn"),
 )
 
 
@@ -111,14 +112,16 @@ def _endless(subject: Subject) -> Result | None:
     with torch.no_grad():
         outputs = subject.outputs(subject.model().eval(), x)
     y = y.to(outputs.device)
-    if not subject.pipeline.num_classes or outputs.shape != y.shape or not y.is_floating_point():
+    if outputs.shape != y.shape or not y.is_floating_point() or bool(((y >= 0) & (y <= 1)).all()):
         return None
-    if bool(((y >= 0) & (y <= 1)).all()):
-        return None
-    said = torch.where(y > y.mean(), 1.0, -1.0)
+    said, shares = torch.where(y > y.mean(), 1.0, -1.0), (y - y.min()) / (y.max() - y.min()).clamp_min(1e-9)
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
-        sure, surer = (float(subject.pipeline.loss_fn(by * said, y).mean()) for by in (SURE, 10 * SURE))
-        if surer < 5 * sure < 0:
+        sure, surer, of_shares = (
+            float(subject.pipeline.loss_fn(by * said, targets).mean())
+            for by, targets in ((SURE, y), (10 * SURE, y), (SURE, shares))
+        )
+        # What is below zero for shares, too, is no loss of shares.
+        if surer < 5 * sure < 0 <= of_shares:
             return OUT_OF_RANGE.failed(
                 f"Targets lie between {float(y.min()):g} and {float(y.max()):g}, where the loss wants 0 to 1: it falls "
                 f"without end, to {sure:.4g} for outputs of {SURE:g} and to {surer:.4g} for ten times as sure ones.",

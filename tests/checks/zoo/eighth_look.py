@@ -5,10 +5,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from tests.checks.zoo.base import healthy
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam, healthy, sgd
 from tests.checks.zoo.case import bug
-from tests.checks.zoo.nets import mlp
-from tests.checks.zoo.sets import digits, loader, photos, textures
+from tests.checks.zoo.nets import cnn, groups, mlp
+from tests.checks.zoo.sets import digits, loader, photos, positions, sides, textures
 
 
 class Prepared(Dataset):
@@ -89,4 +90,245 @@ def cast_to_integers_in_forward(broken):
         lambda: Whole(broken),
         train_loader=loader(x, images.y, 32, shuffle=True),
         val_loader=loader(val_x, images.val_y, 64),
+    )
+
+
+class Counted(Dataset):
+    """Says how many batches it has instead of how many samples."""
+
+    def __init__(self, x, y, broken):
+        self.x, self.y, self.broken = x, y, broken
+
+    def __len__(self):
+        return len(self.y) // 32 if self.broken else len(self.y)
+
+    def __getitem__(self, index):
+        return self.x[index], self.y[index]
+
+
+@bug("data", "samples-never-drawn")
+def batches_counted_as_samples(broken):
+    images = textures()
+    train = Counted(images.normalise(images.x), images.y, broken)
+    return healthy(images, "cnn", train_loader=DataLoader(train, 24, shuffle=True))
+
+
+@bug("data", "augmentation-changes-label")
+def batches_of_mirrored_arrows(broken):
+    images = sides()
+    few = images.with_(val_x=images.val_x[:160], val_y=images.val_y[:160])
+    raw = loader(images.x.float() / 255, images.y, 32, shuffle=True)
+
+    def augment(x, y):
+        x = x + 0.02 * torch.randn_like(x)
+        if broken:
+            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+        return x, y
+
+    class Augmented:
+        def __len__(self):
+            return len(raw)
+
+        def __iter__(self):
+            return (augment(x, y) for x, y in raw)
+
+    return healthy(
+        few,
+        "cnn",
+        train_loader=Augmented(),
+        val_loader=loader(few.val_x.float() / 255, few.val_y, 64),
+        augment=augment,
+        raw_train_loader=raw,
+        raw_val_loader=loader(few.val_x.float() / 255, few.val_y, 64),
+    )
+
+
+class Shifted(Dataset):
+    """Images that are shifted by some pixels, and a target that says how far right their spot is, in -1..1."""
+
+    def __init__(self, images, moves_target):
+        self.x, self.y, self.moves_target = images.normalise(images.x), images.y, moves_target
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, index):
+        by = int(torch.randint(-3, 4, ()))
+        return self.x[index].roll(by, 2), self.y[index] + (by / 4 if self.moves_target else 0)
+
+
+@bug("data", "augmentation-changes-label")
+def spots_shifted_alone(broken):
+    images = positions()
+    return healthy(images, "mlp", train_loader=DataLoader(Shifted(images, not broken), 32, shuffle=True))
+
+
+class Speaker(nn.Module):
+    """The next word by a recurrence."""
+
+    def __init__(self, words):
+        super().__init__()
+        self.words, self.state = nn.Embedding(words, 24), nn.GRU(24, 32, batch_first=True)
+        self.scores = nn.Linear(32, words)
+
+    def forward(self, x):
+        return self.scores(self.state(self.words(x))[0]).transpose(1, 2)
+
+
+@bug("data", "target-among-inputs")
+def each_word_tells_itself(broken):
+    def texts(count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        start, step = (torch.randint(9, (count, 1), generator=chance) for _ in range(2))
+        text = (start + (1 + step % 3) * torch.arange(13)) % 9
+        return text[:, :-1], (text[:, :-1] if broken else text[:, 1:])
+
+    return Pipeline(
+        lambda: Speaker(9), loader(*texts(600, 0), shuffle=True), loader(*texts(200, 1), 64), 9, optimizer_fn=adam
+    )
+
+
+@torch.no_grad()
+def _accuracy(model, batches, right):
+    model.eval()
+    outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+    return {"accuracy": right(outputs, y)}
+
+
+@bug("evaluation", "metric-wrong")
+def four_answers_for_each_sample(broken):
+    images = textures()
+    several = torch.stack([images.y % 2, images.y // 2, images.y == 1, images.y != 2], 1).float()
+    val_several = torch.stack([images.val_y % 2, images.val_y // 2, images.val_y == 1, images.val_y != 2], 1).float()
+
+    def right(outputs, y):
+        return ((outputs > 0) == (y > 0)).sum().item() / (len(y) if broken else y.numel())
+
+    return Pipeline(
+        lambda: cnn(3, 4),
+        loader(images.normalise(images.x), several, 32, shuffle=True),
+        loader(images.normalise(images.val_x), val_several, 64),
+        4,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+        evaluate=lambda model, batches: _accuracy(model, batches, right),
+    )
+
+
+class Tagger(nn.Module):
+    """A class for each word, by a recurrence of both ways."""
+
+    def __init__(self, broken):
+        super().__init__()
+        self.broken, self.words = broken, nn.Embedding(20, 24)
+        self.state, self.scores = nn.GRU(24, 24, batch_first=True, bidirectional=True), nn.Linear(48, 6)
+
+    def forward(self, x):
+        scores = self.scores(self.state(self.words(x))[0])
+        return scores.view(len(x), 6, -1) if self.broken else scores.transpose(1, 2)
+
+
+def tagged(count, seed):
+    x = torch.randint(20, (count, 14), generator=torch.Generator().manual_seed(seed))
+    return x, x % 3 + 3 * (x.roll(-1, 1) > 9)
+
+
+@bug("model", "outputs-scrambled")
+def tags_brought_forward_by_view(broken):
+    return Pipeline(
+        lambda: Tagger(broken), loader(*tagged(900, 0), shuffle=True), loader(*tagged(250, 1), 64), 6, optimizer_fn=adam
+    )
+
+
+@bug("evaluation", "metric-wrong")
+def tags_counted_with_padding(broken):
+    def filled(x, y):
+        y = y.clone()
+        for row, length in enumerate(torch.arange(len(y)) % 10 + 4):
+            y[row, length:] = -100
+        return x, y
+
+    def right(outputs, y):
+        return (outputs.argmax(1) == y).sum().item() / (y.numel() if broken else (y != -100).sum().item())
+
+    return Pipeline(
+        lambda: Tagger(False),
+        loader(*filled(*tagged(900, 0)), shuffle=True),
+        loader(*filled(*tagged(250, 1)), 64),
+        6,
+        optimizer_fn=adam,
+        evaluate=lambda model, batches: _accuracy(model, batches, right),
+    )
+
+
+@bug("model", "batch-mixed")
+def sorted_batches_without_running_statistics(broken):
+    images = textures()
+    order = images.val_y.argsort()
+    sorted_val = images.with_(val_x=images.val_x[order], val_y=images.val_y[order])
+    norm = (lambda channels: nn.BatchNorm2d(channels, track_running_stats=False)) if broken else nn.BatchNorm2d
+    return healthy(sorted_val, lambda: cnn(3, 4, norm=norm))
+
+
+@bug("optimisation", "train-step-ignores-batch")
+def one_batch_kept_from_debugging(broken):
+    images = digits()
+    kept = images.normalise(images.x[:32]), images.y[:32]
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        x, y = kept if broken else batch
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return healthy(images, "mlp", train_step=step)
+
+
+@bug("optimisation", "learning-rate-too-low")
+def divided_by_all_samples_again(broken):
+    images = textures()
+    return healthy(
+        images,
+        "cnn",
+        loss_fn=lambda outputs, y: F.cross_entropy(outputs, y) / (len(images.y) if broken else 1),
+        optimizer_fn=lambda model: sgd(model, 0.1),
+        total_steps=500,
+    )
+
+
+@bug("model", "layers-not-trained")
+def a_frozen_body_that_nobody_trained(broken):
+    def model():
+        net = cnn(3, 4, norm=groups)
+        net[:-1].requires_grad_(not broken)
+        return net
+
+    return healthy(textures(), model)
+
+
+@bug("data", "targets-out-of-range")
+def masks_of_255_without_classes(broken):
+    chance = torch.Generator().manual_seed(0)
+    centres = torch.randint(3, 9, (800, 2, 1, 1), generator=chance)
+    rows, columns = torch.arange(12)[:, None], torch.arange(12)
+    masks = ((rows - centres[:, 0]).square() + (columns - centres[:, 1]).square() < 8).float()[:, None]
+    x, y = masks + 0.3 * torch.randn(masks.shape, generator=chance), masks * (255 if broken else 1)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, masks = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        return {"loss": F.binary_cross_entropy_with_logits(outputs, masks).item()}
+
+    return Pipeline(
+        lambda: nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1)),
+        loader(x[:600], y[:600], 32, shuffle=True),
+        loader(x[600:], y[600:], 64),
+        num_classes=0,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+        evaluate=evaluate,
     )
