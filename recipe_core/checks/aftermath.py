@@ -15,6 +15,7 @@ STEPS = 6
 UNDONE = 0.5  # of an update; a constraint on the weights, or an average now and then, takes back less
 MOST_HEARD = 0.75  # of a batch; what is left out of it on purpose is chosen by its loss, and not by its place
 FEWEST = 3  # steps
+MOST_LEFT = 0.999  # of a gradient that was clipped
 
 TAKEN_BACK = Cause(
     "update-taken-back",
@@ -28,6 +29,44 @@ UNHEARD = Cause(
     "Look for a slice or an index where outputs and targets enter the loss.",
     0.6,
 )
+
+TOO_LATE = Cause(
+    "clipped-after-step",
+    "Gradients are clipped when the optimizer has used them: the clipping changes nothing, and a large gradient throws "
+    "the weights as far as it likes.",
+    "Clip between loss.backward() and optimizer.step().",
+    0.5,
+)
+
+
+@check(family="optimisation", stage=2, cost=0.3, causes=[TOO_LATE])
+def gradients_are_clipped_before_they_are_used(subject: Subject):
+    """What a train step leaves of the gradients is what the optimizer used, or nothing."""
+    left: list[dict[str, torch.Tensor]] = []
+
+    def look(step: int, model: torch.nn.Module) -> None:
+        left.append({name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None})
+
+    with subject.untouched():
+        run = rehearse(subject, STEPS, after=look, scheduled=False)
+    used = {update.step: update.gradients for update in run.updates}
+    shares = [share for step, after in enumerate(left) if (share := _scaled_by(used.get(step, {}), after))]
+    if len(shares) >= FEWEST - 1:
+        return TOO_LATE.failed(
+            f"After {len(shares)} of {len(left)} steps the gradients are {min(shares):.2g} to {max(shares):.2g} of "
+            "what the optimizer has used."
+        )
+    return passed("It is.")
+
+
+def _scaled_by(used: dict[str, torch.Tensor | None], left: dict[str, torch.Tensor]) -> float:
+    """By which factor below 1 all gradients are smaller afterwards; 0 where it is none, or not one."""
+    pairs = [(each, left[name]) for name, each in used.items() if each is not None and name in left]
+    if not pairs or len(left) != len(pairs):
+        return 0.0
+    before, after = (torch.cat([each.flatten().float() for each in part]) for part in zip(*pairs, strict=True))
+    share = float(after.norm() / before.norm().clamp_min(1e-30))
+    return share if 0 < share < MOST_LEFT and torch.allclose(after, share * before, rtol=1e-2, atol=1e-12) else 0.0
 
 
 @check(family="optimisation", stage=2, cost=0.3, causes=[TAKEN_BACK])

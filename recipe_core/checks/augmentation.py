@@ -25,6 +25,7 @@ CHANGED = Cause(
     "stays: flipped arrows, mixed images with one label, crops without the object.",
     "Leave out what changes the meaning, or change the label with the image.",
     0.7,
+    follows=("inputs-constant",),
 )
 IN_VALIDATION = Cause(
     "augmentation-in-validation",

@@ -43,6 +43,12 @@ NEVER = Cause(
     "Look at the sampler's indices; with drop_last use shuffle=True; never use drop_last in validation.",
     0.5,
 )
+USED_UP = Cause(
+    "loader-used-up",
+    "A loader can be gone through once: later epochs train on nothing, later evaluations measure nothing.",
+    "Give the DataLoader or a list of batches, not a generator or iter(loader).",
+    0.9,
+)
 SORTED = Cause(
     "not-shuffled",
     "Batches hold samples of one or few classes each, since training sees the data in sorted order: the network "
@@ -50,6 +56,19 @@ SORTED = Cause(
     "Shuffle the training data: DataLoader(..., shuffle=True), or a shuffle buffer in an IterableDataset.",
     0.8,
 )
+
+
+@check(family="data", stage=1, cost=0.1, causes=[USED_UP])
+def loaders_begin_anew(subject: Subject) -> Iterator[Result]:
+    """A second pass over a loader gives batches, too."""
+    passes = {
+        "training": (subject.drawn_train, subject.drawn_train_again),
+        "validation": (subject.drawn_val, subject.drawn_val_again),
+    }
+    spent = [name for name, (first, again) in passes.items() if first is again]
+    yield from [USED_UP.failed(f"The second pass over the {name} loader gives nothing.") for name in spent] or [
+        passed("It does.")
+    ]
 
 
 @check(family="data", stage=1, cost=1, causes=[UNEVEN, NEVER])

@@ -53,6 +53,7 @@ OTHER_MODEL = Cause(
     "Use the model that evaluate is called with, and compute the metrics anew at each call.",
     0.8,
 )
+CHANGED_MUCH = 0.1  # of a deviation, that evaluate changes the inputs by
 RENEWED = 30  # steps: averages of the weights are renewed in each, or every few
 LEFT_OUT = 0.05  # share of samples that a copy or a duplicate may hide
 
@@ -323,7 +324,31 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
     off = not 1 / SCALE < scale < SCALE and not _grown_by_noise(run, stepped, seen)
     if abs(shift) > SHIFT * deviation or off:
         return OTHERWISE.failed(f"{told}.")
+    if _standardised_by_batch(subject, first) and all(
+        map(same, (x.cpu() for x in stepped), (x for x, _ in run.batches))
+    ):
+        return OTHERWISE.failed(
+            "evaluate gives each batch a mean and deviation of its own, whatever they were; the train step does not."
+        )
     return passed(f"{told}.")
+
+
+def _standardised_by_batch(subject: Subject, seen: list[torch.Tensor]) -> bool:
+    """Whether evaluate changes validation batches, and makes the same of batches that are twice as bright."""
+    given = [x.float() for x, _ in subject.val.batches]
+    if not subject.val.x.is_floating_point() or [x.shape for x in seen] != [x.shape for x in given]:
+        return False
+    deviation = float(subject.val.x.std())
+    changed = max(float((one.cpu() - other).abs().mean()) for one, other in zip(seen, given, strict=True))
+    if changed < CHANGED_MUCH * deviation:
+        return False
+    brighter = Sample([(2 * x + deviation, y) for x, y in subject.val.batches], subject.val.complete, 0.0)
+    inputs = evaluate(subject, subject.model(), passes=[brighter]).inputs
+    return len(inputs) == len(seen) and all(map(_about_the_same, inputs, seen))
+
+
+def _about_the_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one.float(), other.float(), rtol=1e-2, atol=1e-3)
 
 
 def _grown_by_noise(run: Rehearsal, stepped: list[torch.Tensor], seen: list[torch.Tensor]) -> bool:

@@ -1,9 +1,12 @@
 """Does every layer take part? Parameters are followed from registration to their first updates."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from recipe_core.checks.optimisation import random_weights
+from recipe_core.checks.probe import heard_and_returned, tensors_of
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import Result, passed, skipped
@@ -160,8 +163,13 @@ def all_layers_are_trained(subject: Subject):
     cut = [name for name in still if effect[name] and _trainable(model, layers[name])]
     frozen = [name for name in still if effect[name] and not _trainable(model, layers[name])]
     results = []
+    beside = [name for name in unused if _has_effect(subject, model, layers[name], _returned)]
+    unused = [name for name in unused if name not in beside]
     if unused:
         results.append(UNUSED.failed(f"{_named(unused)} no influence on the outputs.", layers=unused))
+    if beside:
+        told = f"{_named(beside)} an influence only on what forward leaves out of all that the model returns"
+        results.append(UNUSED.unsure(f"{told}, and no gradient; is it not to be trained?", layers=beside))
     if cut:
         results.append(
             CUT_OFF.failed(f"{_named(cut)} an influence on the outputs and no gradient but zero.", layers=cut)
@@ -269,20 +277,31 @@ def _trainable(model: nn.Module, names: list[str]) -> bool:
     return any(dict(model.named_parameters())[name].requires_grad for name in names)
 
 
+Read = Callable[[Subject, nn.Module, torch.Tensor], list[torch.Tensor]]
+
+
+def _heard(subject: Subject, model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    return [subject.outputs(model, x)]
+
+
+def _returned(subject: Subject, model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    return [each for _, each in tensors_of(heard_and_returned(subject, model, x)[1])]
+
+
 @torch.no_grad()
-def _has_effect(subject: Subject, model: nn.Module, names: list[str]) -> bool:
-    """Whether other values of these parameters change the outputs."""
+def _has_effect(subject: Subject, model: nn.Module, names: list[str], read: Read = _heard) -> bool:
+    """Whether other values of these parameters change the outputs, or what else is read."""
     twin, x = subject.copy(model).eval(), subject.train.batches[0][0][:16]
     for each in twin.parameters():  # nothing that hides behind a layer that starts at zero
         each.add_(torch.randn_like(each) * 0.05)
     seed_everything(0)
-    plain = subject.outputs(twin, x).clone()
+    plain = [each.clone() for each in read(subject, twin, x)]
     own = dict(twin.named_parameters())
     for _ in range(3):
         for name in names:
             own[name].add_(torch.randn_like(own[name]) + 0.5)
         seed_everything(0)
-        if not torch.equal(subject.outputs(twin, x), plain):
+        if not all(map(torch.equal, read(subject, twin, x), plain)):
             return True
     return False
 

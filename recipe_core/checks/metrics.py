@@ -30,6 +30,7 @@ RAGGED = Cause(
     "The metric is averaged over batches although the last one is smaller: its samples count too much.",
     "Sum over samples and divide by their number at the end.",
     0.3,
+    follows=("evaluates-part",),
 )
 SUMMED = Cause(
     "metric-scale",
@@ -106,9 +107,12 @@ def _none(sample: Sample) -> torch.Tensor:
 
 
 def _some(sample: Sample) -> torch.Tensor:
-    """Another share in each batch, 0.9 in the first and none in the last: no wrong average hits the right one."""
+    """Another share in each batch, from 0.9 to none: no wrong average hits the right one, and the best is not the
+    first."""
     chance = torch.Generator().manual_seed(1)
-    shares = torch.linspace(0.9, 0.0, len(sample.sizes)) if len(sample.sizes) > 1 else [0.6]
+    shares = torch.linspace(0.9, 0.0, len(sample.sizes)).tolist() if len(sample.sizes) > 1 else [0.6]
+    if len(shares) > 2:
+        shares[:2] = shares[1::-1]
     each = zip(sample.sizes, shares, strict=True)
     return torch.cat([torch.rand(size, generator=chance) < share for size, share in each])
 
@@ -154,9 +158,13 @@ def _judged(subject: Subject, name: str, all_right: float, all_wrong: float, som
             return ragged(sample, f"{said}, which is the mean over batches of unequal size.")
         if any(_near(some_right / unit, means[at]) for at in (0, -1)):
             return PART.failed(f"{said}, which is the share of a single batch.")
+        if _near(some_right / unit, max(means)):
+            return WRONG.failed(f"{said}, which is the share of the best batch.")
         if _near(some_right / unit, _balanced(subject)):
             return None
         return WRONG.failed(f"{said}.")
+    if _near(all_right, 0) and any(_near(all_wrong, each) for each in (1, 100)):
+        return WRONG.failed(f"{figures}: it counts the wrong answers.")
     if _near(all_wrong, 0) and all_right and _near(some_right / all_right, share):
         return SUMMED.failed(f"{figures}: it is divided by the wrong number of samples or batches.")
     heard = _always_heard(subject, [each / unit for each in (all_right, all_wrong, some_right)])

@@ -380,7 +380,7 @@ def _initial_outputs(subject: Subject, asked: Objective):
             targets=usual,
         )
     away, still = (_deviations_off(outputs, asked.targets.float()) for outputs in (asked.like, later))
-    if min(away, still) > ASTRAY:
+    if usual and min(away, still) > ASTRAY:
         return INITIAL.failed(
             f"The outputs of the fresh model are on average {away:.3g} deviations of the targets away from them, and "
             f"after some steps still {still:.3g}.",

@@ -9,8 +9,8 @@ import torch
 from recipe_core.checks.losses import axis_of_classes, can_be_said, is_error, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
-from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
-from recipe_core.checks.registry import check
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs, place_of_forward
+from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import answers, labels_of
@@ -19,6 +19,31 @@ ROUNDING = 2e-3  # relative
 ERRORS = re.compile(r"mae|mse|err")
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
+
+OTHER_OUTPUT = Cause(
+    "evaluates-other-output",
+    "evaluate measures another output of the model than the one that is trained and used.",
+    "Read the same output in evaluate as in the train step and in forward.",
+    0.8,
+)
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[OTHER_OUTPUT])
+def evaluation_reads_what_forward_gives(subject: Subject):
+    """Where a model gives several outputs of one shape, the metrics depend on the one that `forward` gives."""
+    place = place_of_forward(subject)
+    if place is None or not answers_are_heard(subject) or not can_be_said(subject):
+        return skipped("The model has one output of this shape, or it is not known which would be right.")
+    right, wrong = (
+        evaluate(subject, subject.model(), outputs_off(subject, by), [subject.val], place=place).metrics
+        for by in (0, 1)
+    )
+    named = "".join(f"[{each!r}]" for each in place)
+    if str(right) == str(wrong):
+        return OTHER_OUTPUT.failed(
+            f"The metrics are the same whether output {named}, which forward gives, is right or wrong."
+        )
+    return passed(f"They depend on output {named}.")
 
 
 @check(family="evaluation", stage=2, cost=1, causes=[RAGGED, SUMMED, WRONG])

@@ -17,6 +17,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
 
+Place = tuple  # of keys and numbers, that lead to one of a model's outputs
 Answers = Callable[[Sample], torch.Tensor]  # a pass over the validation loader -> outputs for all its samples
 
 
@@ -28,6 +29,8 @@ class Replay:
         self._passes = passes
         self._begun = 0
         self.given: list[tuple[int, int]] = []  # pass and position of the batches given
+        self._asked = 0  # times that `rows` was
+        self._ahead = False  # whether a whole pass was drawn before the model saw any of it
 
     def __iter__(self) -> Iterator:
         number = self._begun % len(self._passes)
@@ -45,10 +48,14 @@ class Replay:
         return getattr(self._loader, name)
 
     def rows(self, x: torch.Tensor) -> tuple[int, list[int]] | None:
-        """The pass and its rows that inputs are; of inputs that are none (changed on the way), those given last."""
+        """The pass and its rows that inputs are; of inputs that are none (changed on the way), those given last, or in
+        their order where all were drawn at first."""
         if not self.given:
             return None
-        number, position = self.given[-1]
+        if not self._asked:
+            self._ahead = len(self.given) == len(self._passes[0].batches) > 1
+        number, position = self.given[self._asked if self._ahead and self._asked < len(self.given) else -1]
+        self._asked += 1
         batch = self._passes[number].batches[position][0]
         first = sum(self._passes[number].sizes[:position])
         last = list(range(first, first + len(batch)))
@@ -110,6 +117,7 @@ def evaluate(
     answers: Answers | None = None,
     passes: Sequence[Sample] = (),
     seed: int = 0,
+    place: Place | None = None,
 ) -> Trial:
     """Evaluate a model on the recorded validation batches.
 
@@ -117,6 +125,7 @@ def evaluate(
         answers: the outputs that the model seems to give; its own by default.
         passes: what one pass after the other gives, instead of what was recorded.
         seed: of chance within evaluate.
+        place: where among several outputs the answers are given; everywhere that they fit by default.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -128,7 +137,7 @@ def evaluate(
         inputs = [each for each in [*args, *kwargs.values()] if isinstance(each, torch.Tensor)]
         trial.inputs += [each.detach().cpu().clone() for each in inputs]
         rows = replay.rows(inputs[0]) if given and inputs else None
-        return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]])
+        return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]], place)
 
     def look(module: nn.Module, inputs: Any) -> None:
         if module is model and replay.given:
@@ -198,18 +207,47 @@ def trained(subject: Subject) -> nn.Module:
     return subject.copy(model)
 
 
-def _replaced(outputs: Any, answer: torch.Tensor) -> Any:
-    """The outputs with the answer in place of each tensor that has as many numbers for each sample."""
+def place_of_forward(subject: Subject) -> Place | None:
+    """Where what the pipeline's `forward` gives stands among other outputs of its shape; None without others."""
+    heard, returned = heard_and_returned(subject, subject.model().eval(), subject.val.batches[0][0])
+    found = [(place, each) for place, each in tensors_of(returned) if each.shape == heard.shape]
+    places = [place for place, each in found if torch.equal(each, heard)]
+    return places[0] if len(places) == 1 < len(found) else None
+
+
+@torch.no_grad()
+def heard_and_returned(subject: Subject, model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """What the pipeline's `forward` gives, and all that the model returns, which is the same where nobody calls it."""
+    returned: list[Any] = []
+    handle = model.register_forward_hook(lambda module, inputs, outputs: returned.append(outputs))
+    try:
+        heard = subject.outputs(model, x)
+    finally:
+        handle.remove()
+    return heard, returned[0] if returned else heard
+
+
+def tensors_of(outputs: Any, place: Place = ()) -> Iterator[tuple[Place, torch.Tensor]]:
+    """The tensors of what a model returns, and where each stands."""
+    if isinstance(outputs, torch.Tensor):
+        yield place, outputs
+    elif isinstance(outputs, dict | tuple | list):
+        for name, each in outputs.items() if isinstance(outputs, dict) else enumerate(outputs):
+            yield from tensors_of(each, (*place, name))
+
+
+def _replaced(outputs: Any, answer: torch.Tensor, place: Place | None = None, at: Place = ()) -> Any:
+    """The outputs with the answer in place of each tensor that has as many numbers for each sample, or of the one."""
     if isinstance(outputs, torch.Tensor):
         fits = outputs.ndim > 0 and len(outputs) == len(answer) and outputs.numel() == answer.numel()
-        if not fits:
+        if not fits or place not in (None, at):
             return outputs
         answer = answer.to(outputs).reshape(outputs.shape)
         return answer + 0 * outputs.nan_to_num() if outputs.requires_grad else answer  # for an evaluate with backward()
     if isinstance(outputs, dict):
-        return type(outputs)({name: _replaced(value, answer) for name, value in outputs.items()})
+        return type(outputs)({name: _replaced(value, answer, place, (*at, name)) for name, value in outputs.items()})
     if isinstance(outputs, tuple | list):
-        changed = [_replaced(each, answer) for each in outputs]
+        changed = [_replaced(each, answer, place, (*at, number)) for number, each in enumerate(outputs)]
         return type(outputs)(*changed) if hasattr(outputs, "_fields") else type(outputs)(changed)
     return outputs
 

@@ -20,6 +20,7 @@ USUAL_STEPS = 10_000  # of a training whose length is not told
 FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
 CRAWL = 1e-4  # of their own length, that weights move by in a step: a tenth of what is usual
+OUTGROWN = 10.0  # times the optimizer's own rate
 EXPLODED = 3.0  # times the first loss
 MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of steps to pile up
 PATIENT = 120  # steps
@@ -122,7 +123,8 @@ def training_lowers_the_loss(subject: Subject):
     if own.highest > 3:
         told += f", by way of {own.highest:.3g} times the first"
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
-        return _outpaced(subject, own, told) or _carried_away(subject, told) or passed(f"{told}.")
+        found = _outpaced(subject, own, told) or _carried_away(subject, told) or _outgrown(subject, told)
+        return found or passed(f"{told}.")
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
         told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
@@ -183,6 +185,26 @@ def _carried_away(subject: Subject, told: str) -> Result | None:
             curve={"step": list(range(len(longer.run.losses))), "loss": longer.run.losses},
         )
     return None
+
+
+def _outgrown(subject: Subject, told: str) -> Result | None:
+    """Whether the schedule raises the rate to its end, far beyond the optimizer's own, to where training explodes."""
+    rates, optimizer = schedule_of(subject).own, subject.optimizer(subject.model())
+    meant = max(group["lr"] for group in optimizer.param_groups)
+    if not rates or not meant or rates[-1] < max(rates) or rates[-1] < OUTGROWN * meant:
+        return None
+    times_as_high = rates[-1] / meant
+    last = course(subject, times(times_as_high), scheduled=False)
+    if last.share < EXPLODED:
+        return None
+    return HIGH.failed(
+        f"{told}; the schedule raises the rate from {meant:.2g} to {rates[-1]:.2g} at the end, where the loss goes to "
+        f"{last.after:.3g}.",
+        curve={
+            "step": list(range(0, len(rates), max(1, len(rates) // 200))),
+            "rate": rates[:: max(1, len(rates) // 200)],
+        },
+    )
 
 
 @check(family="optimisation", stage=2, cost=3, causes=[LOW])

@@ -228,11 +228,16 @@ class Subject:
 
     @shared
     def _train(self) -> list[Sample]:
-        return [self.draw(self.pipeline.train_loader) for _ in range(2)]
+        return self._two_passes(self.pipeline.train_loader)
 
     @shared
     def _val(self) -> list[Sample]:
-        return [self.draw(self.pipeline.val_loader) for _ in range(2)]
+        return self._two_passes(self.pipeline.val_loader)
+
+    def _two_passes(self, loader: Iterable) -> list[Sample]:
+        """One pass after the other; the first twice where the loader has nothing left."""
+        first, again = self.draw(loader), self.draw(loader)
+        return [first, again if again.batches else first]
 
     @shared
     def raw_train(self) -> Sample | None:

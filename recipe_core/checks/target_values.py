@@ -34,6 +34,12 @@ OUT_OF_RANGE = Cause(
     "Number classes from 0 to num_classes - 1; give shares between 0 and 1.",
     0.8,
 )
+COUNTED = Cause(
+    "ignored-targets-count",
+    "Places that the targets mark to be left out count in the loss, as if they were of a class.",
+    "Keep -100 as it is and give the loss ignore_index=-100, or multiply by a mask and divide by its sum.",
+    0.7,
+)
 MISSING = Cause(
     "classes-missing",
     "A class has no samples in a split: it is never learnt, or never measured.",
@@ -43,10 +49,11 @@ MISSING = Cause(
 )
 
 
-@check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE])
+@check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE, COUNTED])
 def targets_fit_outputs_and_loss(subject: Subject) -> Iterator[Result]:
     """Each target is compared with its own output, and lies in the range that the loss is made for."""
-    found = [each for each in (_broadcast(subject), _range(subject), _endless(subject), _one_value(subject)) if each]
+    tried = (_broadcast(subject), _range(subject), _endless(subject), _one_value(subject), _left_out(subject))
+    found = [each for each in tried if each]
     yield from found or [passed("Targets have the shape of the outputs and values that the loss takes.")]
 
 
@@ -134,6 +141,33 @@ def _endless(subject: Subject) -> Result | None:
 def _hinge(y: torch.Tensor) -> bool:
     """Whether targets are -1 and 1, as hinge losses have them."""
     return bool((y.abs() == 1).all())
+
+
+def _left_out(subject: Subject) -> Result | None:
+    """Whether other outputs at places whose target is -100 change the loss."""
+    batches = [(x, y) for x, y in subject.train.batches if not y.is_floating_point() and bool((y == IGNORED).any())]
+    if not batches:
+        return None
+    x, y = batches[0]
+    with torch.no_grad():
+        outputs = subject.outputs(subject.model().eval(), x)
+    y = y.to(outputs.device)
+    axes = [axis for axis in range(1, outputs.ndim) if outputs.shape[:axis] + outputs.shape[axis + 1 :] == y.shape]
+    changes = []
+    for axis in axes:
+        places = (y == IGNORED).unsqueeze(axis)
+        others = torch.where(places, outputs.flip(axis) - 3 * outputs, outputs)
+        with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
+            one, other = (float(subject.pipeline.loss_fn(each, y).mean()) for each in (outputs, others))
+            changes.append((one, other))
+    if not changes or any(math.isclose(one, other, rel_tol=1e-5) for one, other in changes):
+        return None
+    share = float((y == IGNORED).float().mean())
+    return COUNTED.failed(
+        f"{share:.0%} of the targets are {IGNORED}, and the loss goes from {changes[0][0]:.4g} to {changes[0][1]:.4g} "
+        "when only the outputs there are others.",
+        share=share,
+    )
 
 
 def _one_value(subject: Subject) -> Result | None:

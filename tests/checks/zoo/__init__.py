@@ -4,6 +4,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     data_inputs,
     data_labels,
     eighth_look,
+    eighth_look_steps,
     evaluation_bugs,
     fifth_look,
     fifth_look_data,
