@@ -29,12 +29,21 @@ MIXED = Cause(
     "Look for view or reshape where permute is meant, and for sums, means, softmax, attention or positions over "
     "dimension 0.",
     0.9,
+    follows=("model-keeps-state",),
+)
+STATE = Cause(
+    "model-keeps-state",
+    "The model carries something over from one call to the next: the outputs for a sample depend on which batches came "
+    "before.",
+    "Begin each batch with a fresh state, or pass the state in and out of forward and detach it.",
+    0.8,
 )
 RANDOM = Cause(
     "random-in-evaluation",
     "In evaluation mode the model gives other outputs for the same samples each time.",
     "Use nn.Dropout, or F.dropout(..., training=self.training), and draw noise in training only.",
     0.5,
+    follows=("model-keeps-state",),
 )
 DEAF = Cause(
     "input-ignored",
@@ -42,7 +51,7 @@ DEAF = Cause(
     "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, or forgotten over "
     "padding before the last state of a recurrence is read.",
     1.0,
-    follows=("dead-units",),
+    follows=("dead-units", "no-slope"),
 )
 PARTLY = Cause(
     "input-partly-ignored",
@@ -146,10 +155,17 @@ def another(x: torch.Tensor) -> torch.Tensor:
     return known[torch.randint(len(known), x.shape, device=x.device)]
 
 
-@check(family="model", stage=2, cost=0.3, causes=[RANDOM])
+@check(family="model", stage=2, cost=0.3, causes=[RANDOM, STATE])
 def evaluation_is_not_random(subject: Subject):
     """In evaluation mode the model gives the same outputs for the same samples each time."""
     model, x = subject.once(settled), batch_of(subject)
+    twin = subject.copy(model)
+    first, later = (outputs_of(subject, twin, x) for _ in range(2))  # with the same chance: what differs was kept
+    kept = most(later - first) / spread(first)
+    if kept > ROUNDING * 10:
+        return STATE.failed(
+            f"Called again on the same samples, with the same chance, it gives outputs {kept:.2g} of their spread off."
+        )
     with torch.no_grad():
         first = subject.outputs(model, x.clone()).float()
         for _ in range(REPEATS):

@@ -19,6 +19,7 @@ RISES = 0.5  # of what the gradient says, in the other direction; a gradient tha
 MOST_AT_BOUNDS = 0.2  # of the weights
 SLIGHT = 0.02  # of the loss function's value enters what is differentiated; a batch taken in parts enters by more
 PATIENT, LAST = 120, 20  # steps
+STEPS = {"round", "floor", "ceil", "trunc", "sign", "sgn"}
 FALLS = 0.9  # what is left of the loss, where something is learnt
 
 REVERSED = Cause(
@@ -39,6 +40,43 @@ OUTWEIGHED = Cause(
     "Look at the weights of the terms of the loss: were they swapped, or is one a mean and another a sum?",
     0.8,
 )
+
+
+FLAT = Cause(
+    "no-slope",
+    "On the way from the weights to the loss stands a function of steps (round, floor, sign), whose slope is zero: "
+    "nothing is learnt.",
+    "Leave it out in training, and round when the answers are read.",
+    1.0,
+)
+
+
+@check(family="model", stage=2, cost=0.2, causes=[FLAT])
+def the_loss_has_a_slope(subject: Subject):
+    """The loss of a batch has a gradient other than zero, unless its way back leads through no function of steps."""
+    model, loss = _differentiated(subject, subject.train.batches[0])
+    if loss is None:
+        return skipped("The loss cannot be differentiated.")
+    steps = sorted(_functions_of_steps(subject.loss(model, subject.train.batches[0])))
+    if not steps:
+        return passed("No function of steps is on its way back.")
+    if any(each.grad is not None and bool(each.grad.any()) for each in model.parameters()):
+        return passed(f"It has one, though {' and '.join(steps)} are on its way back.")
+    return FLAT.failed(f"All gradients are zero: the way back from the loss leads through {' and '.join(steps)}.")
+
+
+def _functions_of_steps(loss: torch.Tensor) -> set[str]:
+    """Those in the graph of a loss."""
+    found, seen, wait = set(), set(), [loss.grad_fn]
+    while wait:
+        node = wait.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        name = node.name().removesuffix("Backward0").lower()
+        found |= {name} & STEPS
+        wait += [each for each, _ in node.next_functions]
+    return found
 
 
 @check(family="optimisation", stage=2, cost=1, causes=[REVERSED])

@@ -1,5 +1,7 @@
 """Does the model's own noise in training leave something to learn? The training is repeated without it."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -15,6 +17,7 @@ NOISY = 2.0  # times as far as two samples' outputs are apart: dropout of a half
 STEPS = 160
 BATCHES = 8
 LEARNABLE = 0.1  # of the loss, that is learnt without
+MILD = 0.5  # share that all layers of dropout together keep: so much is usual in one alone
 MOST_KEPT_BACK = 0.3  # of that: with a dropout of a half, most of it is learnt as well
 
 DROPOUT = Cause(
@@ -31,6 +34,9 @@ def dropout_leaves_something_to_learn(subject: Subject):
     model = subject.model()
     if subject.is_large or not any(isinstance(each, DROPOUTS) and each.p > 0 for each in model.modules()):
         return skipped("The model has no dropout, or is too large to be trained in the time given.")
+    kept = math.prod(1 - each.p for each in model.modules() if isinstance(each, DROPOUTS))
+    if kept > MILD:
+        return passed(f"All dropout together keeps {kept:.0%}.")
     noise = _noise(subject, model)
     told = f"Dropout moves the outputs {noise:.2g} times as far as another sample does"
     if not noise > NOISY:

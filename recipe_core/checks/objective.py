@@ -39,6 +39,7 @@ RESTRICTED = Cause(
     "The last layer cannot give the outputs that the loss wants: it ends in a ReLU, a tanh, a softmax or the like.",
     "End the model with a linear layer; where a sample may have several labels, with a sigmoid for each.",
     0.7,
+    follows=("batch-mixed",),
 )
 MISMATCHED = Cause(
     "outputs-mismatched",

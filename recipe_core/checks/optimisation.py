@@ -30,7 +30,7 @@ NOTHING = Cause(
     "Training runs, and no weight moves.",
     "Let each train step do zero_grad(), loss.backward(), optimizer.step(), in this order and on the loss itself.",
     1.0,
-    follows=("optimizer-over-other-parameters", "inputs-not-finite"),
+    follows=("optimizer-over-other-parameters", "inputs-not-finite", "no-slope"),
 )
 OTHERS = Cause(
     "optimizer-over-other-parameters",

@@ -222,13 +222,14 @@ def weights_move_far_enough(subject: Subject):
     steps = len(own.run.losses)
     per_step = own.run.update_ratio / steps
     total = max(subject.pipeline.total_steps or USUAL_STEPS, FEW_STEPS)
+    crushed = _is_crushed(subject, own.run)
     told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
+    told += ", as the optimizer gets next to nothing of the gradient that the loss has" if crushed else ""
     # What this rate can learn in the whole training, if it went on learning as fast as at the start.
     hoped = max(0.0, 1 - own.share) * total / steps
     if hoped < 1:  # some are slow to begin
         longer = course(subject, times(to_peak), scheduled=False, steps=PATIENT)
         hoped = max(hoped, (1 - longer.share) * total / len(longer.run.losses))
-    crushed = _is_crushed(subject, own.run)
     if hoped > 1 and not crushed:
         return passed(f"{told}, and {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}.")
     tries = [(STEPS, factor) for factor in (1e2, 1e3, 1e4, 1e6, 1e8)]

@@ -21,7 +21,13 @@ LOW = Cause(
     "The weights hardly move in the whole training.",
     "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps.",
     0.8,
-    follows=("not-shuffled", "step-does-nothing", "optimizer-over-other-parameters", "probabilities-as-logits"),
+    follows=(
+        "not-shuffled",
+        "step-does-nothing",
+        "optimizer-over-other-parameters",
+        "probabilities-as-logits",
+        "update-taken-back",
+    ),
 )
 EARLY = Cause(
     "schedule-ends-early",

@@ -30,6 +30,7 @@ DEAD = Cause(
     "Most ReLUs of a layer are off for every image: they pass no gradient on and stay off.",
     "Start biases at zero or slightly above; lower the learning rate; normalise the inputs.",
     0.7,
+    follows=("outputs-restricted",),
 )
 SATURATED = Cause(
     "saturated-units",
@@ -42,6 +43,7 @@ VANISHING = Cause(
     "The gradient fades on its way to the first layers, which hardly learn.",
     "Use ReLU, normalisation or residual connections instead of many sigmoids in a row.",
     0.7,
+    follows=("input-ignored",),
 )
 EPOCHS = 50  # in which a batch norm should have learnt its statistics
 

@@ -9,6 +9,7 @@ from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam, healthy
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.eighth_look_steps import Tagger, accuracy_of, tagged
+from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader, photos, positions, sides, textures
 
@@ -245,4 +246,62 @@ def padding_counts_as_class_zero(broken):
         evaluate=lambda model, batches: accuracy_of(
             model, batches, lambda outputs, y: (outputs.argmax(1) == y)[y >= 0].float().mean().item()
         ),
+    )
+
+
+@bug("model", "no-slope")
+def counts_rounded_in_forward(broken):
+    chance = torch.Generator().manual_seed(0)
+    x = torch.rand(900, 1, 8, 8, generator=chance)
+    x = (x > 0.9).float() + 0.1 * torch.randn(x.shape, generator=chance)
+    y = (x > 0.5).float().sum((1, 2, 3))[:, None]
+
+    class Rounded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp(64, 1)
+
+        def forward(self, x):
+            return torch.round(self.net(x)) if broken else self.net(x)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        return {"loss": torch.cat([(model(x) - y).square() for x, y in batches]).mean().item()}
+
+    return Pipeline(
+        Rounded,
+        loader(x[:700], y[:700], 32, shuffle=True),
+        loader(x[700:], y[700:], 64),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=adam,
+        evaluate=evaluate,
+    )
+
+
+class Remembering(nn.Module):
+    """A class for a text by a recurrence; its last state may be the next batch's first."""
+
+    def __init__(self, keeps):
+        super().__init__()
+        self.keeps, self.state = keeps, None
+        self.words, self.memory = nn.Embedding(WORDS, 24), nn.GRU(24, 32, batch_first=True)
+        self.scores = nn.Linear(32, 3)
+
+    def forward(self, x):
+        begin = self.state if self.keeps and self.state is not None and self.state.shape[1] == len(x) else None
+        states, last = self.memory(self.words(x), begin)
+        self.state = last.detach()
+        return self.scores(states.amax(1))
+
+
+@bug("model", "model-keeps-state")
+def state_from_batch_to_batch(broken):
+    return Pipeline(
+        lambda: Remembering(broken),
+        loader(*marked_words(900, 0), 30, shuffle=True),
+        loader(*marked_words(240, 1), 60),
+        3,
+        optimizer_fn=adam,
     )
