@@ -59,7 +59,7 @@ WRONG = Cause(
     "The metric is wrong for answers whose metric is known.",
     "Try evaluate on a model whose answers are all right, all wrong, and half of each.",
     0.7,
-    follows=("targets-wrong-type", "evaluates-other-model"),
+    follows=("targets-wrong-type", "probabilities-as-logits", "outputs-restricted", "loss-over-wrong-axis"),
 )
 
 Answers = Callable[[Sample], torch.Tensor]

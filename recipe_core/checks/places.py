@@ -133,8 +133,8 @@ def scores_of_a_place_belong_together(subject: Subject):
         return skipped("The outputs have no classes for each place of a series.")
     classes, places = plain.shape[axis], plain.shape[3 - axis]
     along = [each for each in range(1, x.ndim) if x.shape[each] == places]
-    if not along or min(classes, places - 2) < 2:
-        return skipped("The outputs are of few places, or of others than the inputs.")
+    if not along or min(classes, places - 2) < 2 or classes == places:
+        return skipped("The outputs are of few places, or of others than the inputs, or of as many as classes.")
     influence = []
     for place in torch.linspace(0, places - 1, min(places, MOST_PLACES)).round().long().tolist():
         changed = x.movedim(along[0], 0).clone()

@@ -10,7 +10,7 @@ from recipe_core.checks.augmentation import changes_from_pass_to_pass
 from recipe_core.checks.leak import relatives
 from recipe_core.checks.learner import Learner, as_images
 from recipe_core.checks.lessons import Lessons, lessons
-from recipe_core.checks.numbering import AS_GOOD, numbered
+from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
@@ -37,6 +37,7 @@ OTHERWISE = Cause(
     "channels, orientation, resolution), so that the metrics tell little.",
     "Use one function for what both splits have in common (decode, resize, normalise); augment in training only.",
     0.8,
+    follows=("labels-unrelated",),
 )
 
 
@@ -158,9 +159,12 @@ def _changed_back(both: Lessons) -> Result | None:
     undone = best_change(both)
     if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in numbered(both)):
         return None
+    if both.val.strength < LEARNT:
+        return None  # its own labels tell nothing
+    of = "validation images" if both.val.labels is not None else "variance of the validation targets"
     return OTHERWISE.failed(
-        f"What is learnt in training holds for {undone.gains[undone.best]:.0%} more of the validation images when they "
-        f"are {undone.best}.",
+        f"What is learnt in training tells {undone.right:.0%} of the {of} when images are {undone.best}, "
+        f"{max(0.0, undone.before):.0%} as they are.",
         table=[{"validation images": name, "gain": gain} for name, gain in undone.gains.items()],
     )
 
@@ -211,7 +215,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
-    if min(len(split.images) for split in splits) < FEWEST:
+    if min(len(split.images) for split in splits) < FEWEST or both.val.strength < LEARNT:
         return None
     own = told_right(both.train, both.train.learner.held_out)
     among = told_right(both.val, both.val.learner.held_out)
@@ -227,8 +231,8 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
         return None
     return OTHERWISE.failed(
         f"What is learnt of {len(own)} training samples tells {float(own.mean()):.0%} of others of them and "
-        f"{float(across.mean()):.0%} of validation samples, {len(among)} of which tell {float(among.mean()):.0%} of "
-        "each other.",
+        f"{max(0.0, float(across.mean())):.0%} of validation samples, {len(among)} of which tell "
+        f"{float(among.mean()):.0%} of each other.",
         lost=lost,
     )
 

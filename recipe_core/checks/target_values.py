@@ -34,6 +34,12 @@ OUT_OF_RANGE = Cause(
     "Number classes from 0 to num_classes - 1; give shares between 0 and 1.",
     0.8,
 )
+NOT_FINITE = Cause(
+    "targets-not-finite",
+    "Targets hold NaN or infinity, which spreads to the loss and all weights.",
+    "Leave out samples without a target, or mask their part of the loss.",
+    1.0,
+)
 COUNTED = Cause(
     "ignored-targets-count",
     "Places that the targets mark to be left out count in the loss, as if they were of a class.",
@@ -49,12 +55,33 @@ MISSING = Cause(
 )
 
 
-@check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE, COUNTED])
+@check(family="data", stage=1, cost=0.3, causes=[WRONG_TYPE, OUT_OF_RANGE, COUNTED, NOT_FINITE])
 def targets_fit_outputs_and_loss(subject: Subject) -> Iterator[Result]:
     """Each target is compared with its own output, and lies in the range that the loss is made for."""
+    if broken := _not_finite(subject):
+        yield broken
+        return
     tried = (_broadcast(subject), _range(subject), _endless(subject), _one_value(subject), _left_out(subject))
     found = [each for each in tried if each]
     yield from found or [passed("Targets have the shape of the outputs and values that the loss takes.")]
+
+
+def _not_finite(subject: Subject) -> Result | None:
+    """Targets that are no finite numbers, unless the loss leaves them out."""
+    for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val)):
+        for x, y in sample.batches:
+            broken = ~y.isfinite().reshape(len(y), -1).all(1)
+            if not bool(broken.any()):
+                continue
+            with torch.no_grad():
+                loss = subject.loss(subject.model().eval(), (x, y))
+            if bool(loss.isfinite().all()):
+                return None
+            count = int((~sample.y.isfinite().reshape(len(sample.y), -1).all(1)).sum())
+            return NOT_FINITE.failed(
+                f"{count} of {len(sample.y)} {name} targets are no finite numbers, nor is the loss."
+            )
+    return None
 
 
 def _broadcast(subject: Subject) -> Result | None:

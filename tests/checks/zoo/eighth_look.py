@@ -305,3 +305,12 @@ def state_from_batch_to_batch(broken):
         3,
         optimizer_fn=adam,
     )
+
+
+@bug("data", "targets-not-finite")
+def spots_without_a_place(broken):
+    images = positions()
+    y = images.y.clone()
+    if broken:
+        y[::40] = torch.nan
+    return healthy(images.with_(y=y), "mlp")
