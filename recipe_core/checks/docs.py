@@ -7,7 +7,8 @@ INTRO = """# What the audit finds
 
 `python -m recipe_core audit my_training.py` runs these experiments on a pipeline. Each states first what a healthy
 pipeline does, then measures. What it finds has a cause, whose id is stable: scripts may rely on it, and `--waive CAUSE`
-accepts one that is there on purpose. Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
+accepts one that is there on purpose. What may well follow from another failure is told as unsure, and names that one.
+Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 
 What it does not catch: what shows only after many epochs (overfitting, a momentum of 0.999, a rate that is wrong by a
 factor of three); a leak between samples that are alike without being copies (the same patient twice), of fewer than one

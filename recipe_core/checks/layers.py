@@ -7,13 +7,15 @@ from torch import nn
 
 from recipe_core.checks.optimisation import random_weights
 from recipe_core.checks.probe import heard_and_returned, tensors_of
+from recipe_core.checks.rates import course
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
-DEEP = 3  # layers of random weights, more than anybody leaves as they are on purpose
+DEEP, VERY_DEEP = 3, 8  # layers of random weights: may be frozen by mistake; are so surely
+LEARNED, MUCH_MORE = 0.2, 2.0  # of the loss, with nothing frozen; times what is learnt otherwise
 
 UNREGISTERED = Cause(
     "layers-unregistered",
@@ -221,7 +223,20 @@ def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], fr
     if len(body) >= DEEP:
         body = [name for name in body if random_weights(subject, layers[name])]
     if len(body) >= DEEP:
-        yield CUT_OFF.failed(f"{_named(body)} random initial weights, which are frozen: nothing was loaded.")
+        told = f"{_named(body)} random initial weights, which are frozen: nothing was loaded"
+        yield CUT_OFF.failed(f"{told}.") if len(body) >= VERY_DEEP else _never_trained(subject, told)
+
+
+def _never_trained(subject: Subject, told: str) -> Result:
+    """Random features may do on purpose; not where the same steps learn far more once nothing is frozen."""
+    if subject.is_large:
+        return CUT_OFF.unsure(f"{told}; are random features enough?")
+    frozen, thawed = course(subject), course(subject, model=subject.model().train().requires_grad_(True))
+    told += f". {len(frozen.run.losses)} steps take the loss from {frozen.before:.3g} to {frozen.after:.3g}, "
+    told += f"with nothing frozen to {thawed.after:.3g}"
+    if 1 - thawed.share > max(LEARNED, MUCH_MORE * (1 - frozen.share)):
+        return CUT_OFF.failed(f"{told}.")
+    return CUT_OFF.unsure(f"{told}; are random features enough?")
 
 
 @torch.no_grad()

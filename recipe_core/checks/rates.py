@@ -77,13 +77,17 @@ Change = Callable[[torch.optim.Optimizer], object]
 
 
 def course(
-    subject: Subject, change: Change = lambda optimizer: None, scheduled: bool = True, steps: int = STEPS
+    subject: Subject,
+    change: Change = lambda optimizer: None,
+    scheduled: bool = True,
+    steps: int = STEPS,
+    model: torch.nn.Module | None = None,
 ) -> Course:
-    """Train for a few steps with a change to the optimizer."""
+    """Train for a few steps with a change to the optimizer, or of another model than a fresh one."""
     with subject.untouched():
         before = _loss(subject, subject.model())
     with subject.untouched():
-        run = rehearse(subject, steps, change=change, scheduled=scheduled)
+        run = rehearse(subject, steps, change=change, scheduled=scheduled, model=model)
         return Course(run, before, _loss(subject, run.model))
 
 
