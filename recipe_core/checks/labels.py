@@ -9,7 +9,7 @@ import torch
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
 from recipe_core.checks.blocks import wrong_block
 from recipe_core.checks.confusions import MOST_CLASSES, called_another, parted_by_augmentation, taken_for_each_other
-from recipe_core.checks.leak import shared_by_the_splits
+from recipe_core.checks.leak import FAMILY, relatives, shared_by_the_splits
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.numbering import NUMBERED, numbered
 from recipe_core.checks.registry import Cause, check
@@ -191,7 +191,9 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     leave the label; one of which most has another's label; or a target of which training tells nothing."""
     if min(both.train.strength, both.val.strength) < FOUND:
         return
-    if not changes_from_pass_to_pass(subject) and (said := called_another(both)):
+    # Of a family in one split, as frames of a clip, each knows the others better than any of the other split does.
+    alone = not any(relatives(split.images) > FAMILY for split in (both.train, both.val))
+    if alone and not changes_from_pass_to_pass(subject) and (said := called_another(both)):
         yield PARTLY.failed(said)
     elif said := taken_for_each_other(both) or _untold(both):
         cause = CHANGED if _augmented(subject) else PARTLY

@@ -32,6 +32,7 @@ FEW, LEAST_VALUES, MOST_GROUND = 64, 64, 0.2  # pictures that are looked at; dif
 LEAST_SIDE, MOST_SEEN, MOST_NEW = 16, 1500, 500  # px; images
 MOST_RELATED = 6000  # images that are all compared with each other
 MEASURED, FEWEST_MEASURED = 0.5, 3  # share of a column's numbers that are all different; such columns
+FAMILY = 1.3  # images of a split that are near copies of each other, on average: more are families
 LUCK = 6  # rows: there might have been three pairs more
 SURE = 5.0  # deviations
 

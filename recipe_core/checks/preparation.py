@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.augmentation import changes_from_pass_to_pass
-from recipe_core.checks.leak import relatives
+from recipe_core.checks.leak import FAMILY, relatives
 from recipe_core.checks.learner import Learner, as_images
 from recipe_core.checks.lessons import Lessons, lessons
 from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
@@ -27,7 +27,6 @@ APART = 0.95  # share of images; other shares of the classes, or another source,
 # Of all samples, how many more validation tells of itself than training tells of it, and training of itself than of
 # validation: of 333 correct pipelines 0.08 and 0.16 at most, but for splits with relatives within.
 LOST, LOST_IN_TABLES, MISSED = 0.2, 0.08, 0.3
-FAMILY = 1.3  # images that are near copies of each other
 BLUR = 3.0  # times less fine detail
 BLUR_SURE = 1.8  # the same where no augmentation changes it
 
