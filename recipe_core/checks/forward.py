@@ -43,7 +43,7 @@ RANDOM = Cause(
     "In evaluation mode the model gives other outputs for the same samples each time.",
     "Use nn.Dropout, or F.dropout(..., training=self.training), and draw noise in training only.",
     0.5,
-    follows=("model-keeps-state",),
+    follows=("model-keeps-state", "layers-unregistered"),
 )
 DEAF = Cause(
     "input-ignored",
