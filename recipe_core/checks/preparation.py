@@ -36,7 +36,6 @@ OTHERWISE = Cause(
     "channels, orientation, resolution), so that the metrics tell little.",
     "Use one function for what both splits have in common (decode, resize, normalise); augment in training only.",
     0.8,
-    follows=("labels-unrelated",),
 )
 
 
@@ -214,7 +213,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
-    if min(len(split.images) for split in splits) < FEWEST or both.val.strength < LEARNT:
+    if min(len(split.images) for split in splits) < FEWEST:
         return None
     own = told_right(both.train, both.train.learner.held_out)
     among = told_right(both.val, both.val.learner.held_out)
