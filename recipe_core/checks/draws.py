@@ -24,7 +24,7 @@ MOST_STREAMED = 20_000
 MOST_LABELS = 3000  # samples whose label is looked up
 LEFT_OUT = 0.03  # share of samples: more than the rest of a last batch usually is
 MANY_TIMES = 4  # as many samples as a dataset's length says, that are there
-NO_ROW = 10**12  # no dataset that stores its samples has so many
+NO_ROW = 2 * 10**9  # no dataset that stores its samples has so many, and a seed may be as large
 MOST_LEFT = 0.5  # share of samples: no split or fold gives away more of the training data
 EFFECTIVE = 0.3  # of the samples of a class: how many equally frequent ones would be as varied
 LOPSIDED = 0.05  # nats of entropy of the classes that the sampler takes away
@@ -147,8 +147,8 @@ def _beyond_its_length(subject: Subject, name: str, loader: Any) -> Result | Non
     if not by_index(dataset) or not len(dataset):
         return None
     size = len(dataset)
-    there = [_gives(subject, dataset, row) for row in (0, size, MANY_TIMES * size - 1, NO_ROW)]
-    if not all(there[:3]) or there[3] or len(set(there[:3])) > 1:
+    first, *beyond = (_given(subject, dataset, row) for row in (0, size, MANY_TIMES * size - 1))
+    if not first or any(each != first for each in beyond) or _given(subject, dataset, NO_ROW) is not None:
         return None
     return NEVER.failed(
         f"The {name} dataset says that it has {size:,} samples, and gives {MANY_TIMES * size:,} when it is asked for "
@@ -157,14 +157,16 @@ def _beyond_its_length(subject: Subject, name: str, loader: Any) -> Result | Non
     )
 
 
-def _gives(subject: Subject, dataset: Any, row: int) -> tuple[int, ...]:
-    """The shape of a sample's inputs, or nothing where there is none."""
+def _given(subject: Subject, dataset: Any, row: int) -> tuple[int, ...] | None:
+    """The shape of a sample's inputs; None where the dataset says that there is no such sample; else nothing."""
     subject.check_time()
-    with contextlib.suppress(LookupError, ValueError):
+    try:
         item = dataset[row]
-        if isinstance(item, tuple | list) and isinstance(item[0], torch.Tensor):
-            return tuple(item[0].shape)
-    return ()
+    except LookupError:
+        return None
+    except Exception:  # noqa: BLE001  # a dataset may raise anything for what it was never asked for
+        return ()
+    return tuple(item[0].shape) if isinstance(item, tuple | list) and isinstance(item[0], torch.Tensor) else ()
 
 
 def _uneven(subject: Subject, loader: Any, passes: list[torch.Tensor]) -> Iterator[Result]:

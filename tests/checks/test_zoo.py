@@ -134,6 +134,7 @@ LET_PASS = [
     ("decay_of_blocks_that_start_at_zero", "data_wins_over_weight_decay"),
     ("clips_kept_whole", "validation_is_prepared_like_training"),
     ("clips_kept_whole", "labels_belong_to_their_images"),
+    ("pictures_made_up_by_their_number", "samples_are_drawn_equally_often"),
     ("frames_of_clips_in_both_splits (healthy)", "validation_images_are_new"),
     ("drawn_more_often_before_the_split (healthy)", "validation_images_are_new"),
     ("texts_of_unequal_length", "mixed_images_have_mixed_labels"),

@@ -1,5 +1,6 @@
 """What an eighth adversary, as blind as the seventh, tripped the audit up with; all were developed against."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -7,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam, healthy
-from tests.checks.zoo.case import bug
+from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.eighth_look_steps import Tagger, accuracy_of, tagged
 from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import cnn, mlp
@@ -314,3 +315,29 @@ def spots_without_a_place(broken):
     if broken:
         y[::40] = torch.nan
     return healthy(images.with_(y=y), "mlp")
+
+
+class MadeUp(Dataset):
+    """Noise around a colour, made up from the number that is asked for, of which an epoch takes so many."""
+
+    def __init__(self, size, first):
+        self.size, self.first = size, first
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        chance = np.random.RandomState(self.first + index)
+        label = chance.randint(3)
+        return torch.tensor(chance.randn(3, 8, 8) + 2 * np.eye(3)[label][:, None, None]).float(), label
+
+
+@unusual
+def pictures_made_up_by_their_number():
+    return Pipeline(
+        lambda: cnn(3, 3),
+        DataLoader(MadeUp(320, 0), 32, shuffle=True),
+        DataLoader(MadeUp(120, 10**6), 60),
+        3,
+        optimizer_fn=adam,
+    )
