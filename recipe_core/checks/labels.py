@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
 from recipe_core.checks.blocks import wrong_block
@@ -24,6 +25,7 @@ PER_CLASS = 10
 FEW = 50
 SHARE_OF_TIME = 0.15  # of the budget, that the model may be trained for
 MOST_STEPS = 5000
+STEPS_BETWEEN = 100  # looks at what a model in training says
 PROBES = 8  # batches that a trained model is asked about
 RARE = 0.02  # share of right labels that the learner contradicts most
 # Share of wrong labels: a third is found in data from search engines, and training stands it.
@@ -136,20 +138,27 @@ def _model_learns(subject: Subject) -> bool:
 
 
 def _own_errors(subject: Subject) -> float:
-    """The share of training images, augmented anew, that the pipeline's own model takes for another class after it was
-    trained for a while; 1 where that is not to be had."""
+    """The least share of training images, augmented anew, that the pipeline's own model takes for another class while
+    it is trained; 1 where that is not to be had."""
     model, clocks = subject.model(), (time.monotonic, time.process_time)
-    started = [clock() for clock in clocks]
-    for _ in subject.steps(MOST_STEPS, model):
+    started, least = [clock() for clock in clocks], 1.0
+    for step in subject.steps(MOST_STEPS, model):
         # The less of both: neither other work on the machine nor many threads make a label wrong.
-        if min(clock() - at for clock, at in zip(clocks, started, strict=True)) > SHARE_OF_TIME * subject.budget:
+        spent = min(clock() - at for clock, at in zip(clocks, started, strict=True))
+        late = spent > SHARE_OF_TIME * subject.budget
+        if late or (step.index + 1) % STEPS_BETWEEN == 0:
+            least = min(least, _mistaken(subject, subject.copy(model).eval()))
+        if late or least <= NOISE:
             break
-    classes, said, right = subject.pipeline.num_classes, [], []
-    with torch.no_grad():
-        for x, y in subject.drawn_train_again.batches[:PROBES]:
-            said.append(subject.outputs(model.eval(), x).float().cpu())
-            right.append(y)
-    outputs, labels = torch.cat(said), labels_of(torch.cat(right), classes)
+    return least
+
+
+@torch.no_grad()
+def _mistaken(subject: Subject, model: nn.Module) -> float:
+    """The share of training images, augmented anew, that a model takes for another class; 1 where it says none."""
+    classes, drawn = subject.pipeline.num_classes, subject.drawn_train_again.batches[:PROBES]
+    outputs = torch.cat([subject.outputs(model, x).float().cpu() for x, _ in drawn])
+    labels = labels_of(torch.cat([y for _, y in drawn]), classes)
     if labels is None or outputs.ndim != 2 or outputs.shape[1] != classes:
         return 1.0
     return float((outputs.argmax(1) != labels).float().mean())

@@ -3,6 +3,7 @@
 Pipeline(model_fn=lambda: Net(), train_loader=loader, val_loader=val_loader, num_classes=10)
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,35 +24,53 @@ def default_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def default_train_step(
-    model: nn.Module, batch, loss_fn: Callable, optimizer: torch.optim.Optimizer, autocast: torch.dtype | None = None
+    model: nn.Module,
+    batch,
+    loss_fn: Callable,
+    optimizer: torch.optim.Optimizer,
+    autocast: torch.dtype | None = None,
+    forward: Callable = default_forward,
 ) -> float:
     """One update by one batch (x, y), in train mode; returns the loss before the update.
 
     Args:
         autocast: compute the forward pass in this type (torch.bfloat16) where torch thinks it safe.
+        forward: (model, x) -> outputs; a Pipeline gives its own.
     """
     x, y = on_device_of(model, batch)
     model.train()
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(x.device.type, autocast) if autocast else nullcontext():
-        loss = loss_fn(model(x), y)
+        loss = loss_fn(forward(model, x), y)
     loss.backward()
     optimizer.step()
     return loss.item()
 
 
 @torch.no_grad()
-def default_evaluate(model: nn.Module, loader: Iterable) -> dict[str, float]:
-    """Mean cross-entropy and accuracy over all samples of a loader, in eval mode."""
+def default_evaluate(
+    model: nn.Module, loader: Iterable, loss_fn: Callable = F.cross_entropy, forward: Callable = default_forward
+) -> dict[str, float]:
+    """Mean loss over all samples of a loader, in eval mode: of one class each the cross-entropy, with the accuracy;
+    of other targets (numbers, several labels, maps) what `loss_fn` says of each batch, weighted by its samples.
+
+    Args:
+        loss_fn: (outputs, targets) -> scalar; a Pipeline gives its own.
+        forward: (model, x) -> outputs; a Pipeline gives its own.
+    """
     model.eval()
     losses, hits = [], []
     for batch in loader:
         x, y = on_device_of(model, batch)
-        outputs = model(x)
-        losses.append(F.cross_entropy(outputs, y, reduction="none"))
-        hits.append(outputs.argmax(1) == y)
+        outputs = forward(model, x)
+        if outputs.ndim == 2 and outputs.shape[1] > 1 and y.ndim == 1 and y.dtype == torch.int64:
+            losses.append(F.cross_entropy(outputs, y, reduction="none"))
+            hits.append(outputs.argmax(1) == y)
+        else:
+            losses.append(loss_fn(outputs, y).expand(len(y)))
     # Kept on the device until here: a GPU need not be waited for at each batch.
-    return {"loss": torch.cat(losses).double().mean().item(), "accuracy": torch.cat(hits).double().mean().item()}
+    found = {"loss": torch.cat(losses).double().mean().item()}
+    return {**found, "accuracy": torch.cat(hits).double().mean().item()} if hits else found
 
 
 def on_device_of(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,3 +103,9 @@ class Pipeline:
     total_steps: int | None = None
     class_names: Sequence[str] | None = None
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.train_step is default_train_step:
+            self.train_step = functools.partial(default_train_step, forward=self.forward)
+        if self.evaluate is default_evaluate:
+            self.evaluate = functools.partial(default_evaluate, loss_fn=self.loss_fn, forward=self.forward)
