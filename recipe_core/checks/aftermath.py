@@ -92,7 +92,7 @@ class _Moves:
     def __init__(self) -> None:
         self.undone: list[float | None] = []
         self._steps: list[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = []  # parameter, before and after
-        self._before: list[torch.Tensor] = []
+        self._before: list[list[torch.Tensor]] = []  # of each optimizer that has begun: one may step others
 
     def watching(self) -> ExitStack:
         stack = ExitStack()
@@ -105,12 +105,12 @@ class _Moves:
         self.undone.append(self._share(moves[0]) if len(moves) == 1 else None)
 
     def _starts(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        self._before = [each.detach().clone() for group in optimizer.param_groups for each in group["params"]]
+        self._before.append([each.detach().clone() for group in optimizer.param_groups for each in group["params"]])
 
     def _stepped(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         weights = [each for group in optimizer.param_groups for each in group["params"]]
         self._steps.append(
-            [(each, old, each.detach().clone()) for each, old in zip(weights, self._before, strict=True)]
+            [(each, old, each.detach().clone()) for each, old in zip(weights, self._before.pop(), strict=True)]
         )
 
     def _share(self, moves: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> float | None:

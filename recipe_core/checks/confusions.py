@@ -3,10 +3,12 @@
 import math
 
 import torch
+from torch.nn import functional as F
 
 from recipe_core.checks.lessons import Lesson, Lessons
 
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
+SURE = 0.5  # of the usual margin by which validation's own samples are told
 OFTEN = 0.2  # the same of each of several pairs
 APART = 4.0  # deviations of a difference of two shares, of two classes of which training is known to tell nothing
 PER_CLASS = 20  # samples, fewer of which tell nothing of a class
@@ -55,6 +57,38 @@ def taken_for_each_other(both: Lessons) -> str:
         return ""
     named = ", ".join(f"{other} and {one}" for one, other in pairs)
     return f"Of classes {named} {there:.0%} are taken for each other in training, {apart:.0%} in validation."
+
+
+def surely_taken_for_each_other(both: Lessons) -> str:
+    """Classes that a learner of validation takes for each other in training, and is sure of it: of what it does not
+    know it would be unsure. What else a learner of training finds to go by is no matter."""
+    train, val, classes = both.train, both.val, both.train.targets.shape[1]
+    if train.labels is None or val.labels is None or not val.targets.shape[1] == classes <= MOST_CLASSES:
+        return ""
+    least = SURE * float(val.margins(val.learner.held_out).median())
+    if least <= 0:
+        return ""
+    there, apart = (
+        _surely(each, scores, least)
+        for each, scores in ((train, val.learner.predict(train.images)), (val, val.learner.held_out))
+    )
+    for one in range(classes):
+        for other in range(one):
+            mistaken, usual = _mutual(there, one, other), max(float(apart[one, other]), float(apart[other, one]))
+            if mistaken > CONFUSED and usual < mistaken / 3:
+                return (
+                    f"Of the training samples of classes {other} and {one} {mistaken:.0%} or more look like the other, "
+                    f"as surely as those of validation look like their own."
+                )
+    return ""
+
+
+def _surely(split: Lesson, scores: torch.Tensor, least: float) -> torch.Tensor:
+    """Of each class's samples the shares that are told to be of each other class by a margin."""
+    assert split.labels is not None
+    sure = split.margins(scores) < -least
+    told = torch.where(sure, scores.argmax(1), split.labels)
+    return _shares(split.labels, F.one_hot(told, scores.shape[1]).double(), scores.shape[1])
 
 
 def parted_by_augmentation(before: Lesson, after: Lesson) -> str:

@@ -52,6 +52,7 @@ OTHER_MODEL = Cause(
     "nothing about training.",
     "Use the model that evaluate is called with, and compute the metrics anew at each call.",
     0.8,
+    follows=("targets-wrong-type",),
 )
 CHANGED_MUCH = 0.1  # of a deviation, that evaluate changes the inputs by
 RENEWED = 30  # steps: averages of the weights are renewed in each, or every few

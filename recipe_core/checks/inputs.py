@@ -21,6 +21,9 @@ LEVELS = 3  # so few values in all images together
 # Of the signal that inputs of mean 0 and deviation 1 would give: pixels in 0..1 give a quarter.
 WEAK, STRONG = 0.04, 25.0
 PROBED = 128  # images
+PILED = 0.1  # share of the numbers that are the least, and that are the greatest: less than that a photograph may have
+FADES, AS_CHANCE = 0.1, 0.7  # share of pixels cut off in some of their colours; of what they would differ if by chance
+LEAST_BETWEEN = 24  # different numbers between the two: paint has few
 SAME = 1e-3  # of a length
 LEAST_VARIED = 0.05  # of the mean: what varies less is of one length whatever it is
 
@@ -45,6 +48,12 @@ NOT_SCALED = Cause(
 )
 
 
+CLIPPED = Cause(
+    "inputs-clipped",
+    "Most numbers of the inputs are the least or the greatest there is: what was darker or brighter was cut off.",
+    "Limit pixels to their range before they are normalised, not after; look at a batch as the network sees it.",
+    0.7,
+)
 SCRAMBLED = Cause(
     "pixels-scrambled",
     "The numbers of each image were put into another shape without moving them: what are neighbours in the picture are "
@@ -54,13 +63,13 @@ SCRAMBLED = Cause(
 )
 
 
-@check(family="data", stage=1, cost=0.5, causes=[NOT_FINITE, CONSTANT])
+@check(family="data", stage=1, cost=0.5, causes=[NOT_FINITE, CONSTANT, CLIPPED])
 def inputs_carry_information(subject: Subject) -> Iterator[Result]:
     """All inputs are finite numbers, and images have contrast."""
     found = [
         each
         for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val))
-        for each in (_not_finite(subject, name, sample), _constant(subject, name, sample))
+        for each in (_not_finite(subject, name, sample), _constant(subject, name, sample), _clipped(name, sample))
         if each
     ]
     yield from found or [passed("All inputs are finite, and the images have contrast.")]
@@ -107,6 +116,27 @@ def _are_a_class(flat: torch.Tensor, labels: torch.Tensor | None) -> bool:
         return False
     of_it = labels == labels[flat].mode().values
     return float((of_it == flat).double().mean()) > NEARLY_ALL
+
+
+def _clipped(name: str, sample: Sample) -> Result | None:
+    """Colour pictures whose numbers pile up at two bounds, not all colours of a pixel together as in paint, and
+    neighbours alike, as noise would not be."""
+    x = sample.x[:PROBED].float()
+    if not _are_images(x) or x.shape[1] != 3:
+        return None
+    least, most = x == x.amin((0, 2, 3), keepdim=True), x == x.amax((0, 2, 3), keepdim=True)
+    low, high, cut = float(least.float().mean()), float(most.float().mean()), least | most
+    share = float(cut.float().mean())
+    in_part = float((cut.any(1) & ~cut.all(1)).float().mean())
+    apart = float((cut[..., 1:] != cut[..., :-1]).float().mean())
+    by_paint = in_part < FADES or len(x[~cut].unique()) < LEAST_BETWEEN
+    if min(low, high) < PILED or by_paint or apart > AS_CHANCE * 2 * share * (1 - share):
+        return None
+    return CLIPPED.failed(
+        f"In {name} {low:.0%} of the pixels' numbers are the least there is and {high:.0%} the greatest, {in_part:.0%} "
+        "of the pixels in one colour and not in another: they were cut off.",
+        share=share,
+    )
 
 
 @check(family="data", stage=1, cost=0.2, causes=[SCRAMBLED])

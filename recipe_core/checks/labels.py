@@ -9,7 +9,13 @@ from torch import nn
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass, items_change
 from recipe_core.checks.blocks import wrong_block
-from recipe_core.checks.confusions import MOST_CLASSES, called_another, parted_by_augmentation, taken_for_each_other
+from recipe_core.checks.confusions import (
+    MOST_CLASSES,
+    called_another,
+    parted_by_augmentation,
+    surely_taken_for_each_other,
+    taken_for_each_other,
+)
 from recipe_core.checks.leak import FAMILY, relatives, shared_by_the_splits
 from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.numbering import NUMBERED, numbered
@@ -38,6 +44,7 @@ UNRELATED = Cause(
     "The labels have nothing to do with their inputs: inputs and labels were ordered or shuffled apart.",
     "Shuffle, sort and split inputs and labels by the same indices; look at a batch with its labels.",
     1.0,
+    follows=("targets-wrong-type",),
 )
 PARTLY = Cause(
     "labels-partly-wrong",
@@ -204,7 +211,7 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     alone = not any(relatives(split.images) > FAMILY for split in (both.train, both.val))
     if alone and not changes_from_pass_to_pass(subject) and (said := called_another(both)):
         yield PARTLY.failed(said)
-    elif said := taken_for_each_other(both) or _untold(both):
+    elif said := taken_for_each_other(both) or surely_taken_for_each_other(both) or _untold(both):
         cause = CHANGED if _augmented(subject) else PARTLY
         yield cause.failed(said)
     elif said := _parted(subject, both):

@@ -37,7 +37,7 @@ CUT_OFF = Cause(
     "Look for detach(), no_grad(), .data, NumPy or requires_grad_(False) on the way from the loss to them, or for two "
     "factors that both start at zero.",
     0.8,
-    follows=("dead-units",),
+    follows=("dead-units", "input-partly-ignored"),
 )
 NOT_LOADED = Cause(
     "weights-not-loaded",

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from torch.nn import functional as F
 
 from recipe_core.checks.learner import as_images
+from recipe_core.checks.overlap import tiles, windows
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
@@ -19,10 +20,9 @@ SIDE = 12  # px that are compared
 NEIGHBOURS = 20  # the distance to this one is what is usual around an image
 CLOSE = 0.2  # of that usual distance: a copy
 COPIES = 0.03  # share of validation images
-LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share of its numbers that are all different
-MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
 FEWEST, LEAST = 5, 0.01  # copies, and share of validation images: less hardly moves a metric, and may be chance
 OFTEN = 0.3  # share of images that have a near copy
+FEWEST_COPIED = 8  # different samples of a class
 PAIRS, EVEN = 1.8, 0.25  # images in a family; its variance as a multiple of its mean
 # The same of copies that are looked for moved: they are seldom all found, and drawings have families by chance of which
 # some are large (a variance of 0.65 of the mean and more).
@@ -93,8 +93,12 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     usual = 0.0 if _is_rich(new.x) or _is_measured(new.x) else min(_twinned(known), by_chance)
     share = twins / len(asked)
     beyond_chance = max(2 * usual, usual + SURE * (usual / len(asked)) ** 0.5)
-    if twins < FEWEST or share < LEAST or share < beyond_chance:
+    if twins < FEWEST or share < LEAST:
         return None
+    if share < beyond_chance:
+        twins = _copied_evenly(seen, new)
+        if twins < FEWEST:
+            return None
     return LEAK.failed(
         f"{twins} of {len(new.x)} validation samples are in the training data, number for number.",
         copies=twins,
@@ -102,33 +106,26 @@ def _exact(seen: Sample, new: Sample) -> Result | None:
     )
 
 
+def _copied_evenly(seen: Sample, new: Sample) -> int:
+    """How many validation samples training has, of classes all of whose samples come about as often as each other: by
+    chance some would come once and others many times."""
+    if not (seen.complete and new.complete) or any(
+        each.y.ndim != 1 or each.y.is_floating_point() for each in (seen, new)
+    ):
+        return 0
+    found = 0
+    for label in new.y.unique():
+        known, asked = (marks(each.x[each.y == label]) for each in (seen, new))
+        times = torch.tensor(list(Counter([*known, *asked]).values())).double()
+        if len(times) >= FEWEST_COPIED and times.mean() > PAIRS and times.var() < EVEN * times.mean():
+            there = set(known)
+            found += sum(mark in there for mark in asked)
+    return found
+
+
 def _overlapping(seen: Sample, new: Sample) -> Result | None:
-    """Windows of a series that share a stretch with one of training: the same numbers at another place."""
-    if new.x.ndim != 3 or not new.x.is_floating_point() or max(new.x.shape[1:]) < LEAST_PLACES:
-        return None
-    places = max(new.x.shape[1:])
-    length = min(places // STRETCH, MOST_LENGTH)
-    # The middle of each, as it is at any place of another; of stretches that say something.
-    asked = _stretches(new.x[:MOST_NEW], length)[:, (places - length) // 2]
-    asked = asked[[len(row.unique()) > DISTINCT * row.numel() for row in asked]]
-    if len(asked) < FEWEST:
-        return None
-    rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
-    known = {mark for row in seen.x[:rows].split(1) for mark in marks(_stretches(row, length)[0])}
-    found = sum(mark in known for mark in marks(asked))
-    if found < FEWEST or found < COPIES * len(asked):
-        return None
-    return LEAK.failed(
-        f"The middle stretch of {found} of {len(asked)} validation series, {length} places long, stands in a training "
-        "series at some place, number for number: they are windows that overlap.",
-        copies=found,
-        of=len(asked),
-    )
-
-
-def _stretches(x: torch.Tensor, length: int) -> torch.Tensor:
-    """(n, places, columns, length): from each place on, of series (n, places, columns) or (n, columns, places)."""
-    return (x if x.shape[1] >= x.shape[2] else x.transpose(1, 2)).unfold(1, length, 1)
+    said = windows(seen.x, new.x) or (tiles(seen.x, new.x) if _is_rich(new.x) else None)
+    return LEAK.failed(said.told, copies=said.copies, of=said.of) if said else None
 
 
 def _plain_marks(x: torch.Tensor) -> list[bytes]:

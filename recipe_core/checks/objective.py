@@ -50,10 +50,10 @@ MISMATCHED = Cause(
 INITIAL = Cause(
     "initial-loss-off",
     "The fresh model is far more wrong than one that knows nothing: training first has to unlearn that.",
-    "Start the last layer with small weights, its bias at the classes' frequencies or the mean; scale inputs and "
-    "the targets of a regression.",
+    "Start the last layer with small weights, its bias at the logarithm of the classes' frequencies or at the mean; "
+    "average what is summed before it; scale inputs and the targets of a regression.",
     0.4,
-    follows=("targets-wrong-type", "targets-out-of-range"),
+    follows=("targets-wrong-type", "targets-out-of-range", "pretrained-input-differs", "inputs-not-scaled"),
 )
 BLIND = Cause(
     "loss-ignores-class",

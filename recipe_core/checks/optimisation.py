@@ -42,13 +42,14 @@ MISSES = Cause(
     "optimizer-misses-parameters",
     "Some layers stay at their random initial weights, as the optimizer was not given their parameters, or next to no "
     "rate for them.",
-    "Give the optimizer all of model.parameters(), or set requires_grad_(False) where layers are frozen on purpose.",
+    "Give the optimizer all of model.parameters(), and each group a rate that moves it; or set requires_grad_(False) "
+    "where layers are frozen on purpose.",
     0.7,
 )
 UPHILL = Cause(
     "loss-rises",
     "The step goes uphill: it makes the loss larger.",
-    "Minimise the loss: check its sign.",
+    "Minimise the loss: check its sign, and whether the optimizer maximises.",
     1.0,
     follows=("targets-out-of-range",),
 )
@@ -102,8 +103,8 @@ def optimizer_holds_the_models_parameters(subject: Subject):
         return OTHERS.failed(f"{len(stepped)} updates were made by as many optimizers: its state is lost each time.")
     if not missed:
         return passed(f"All {len(trainable)} trainable parameters are in the optimizer.")
-    told = f"{len(missed)} of {len(trainable)} trainable parameters are not in the optimizer, or at next to no rate"
-    told += f": {_some(missed)}"
+    where = "in the optimizer at next to no rate" if set(missed) <= set(idle) else "not in the optimizer"
+    told = f"{len(missed)} of {len(trainable)} trainable parameters are {where}: {_some(missed)}"
     if foreign:
         return OTHERS.failed(f"{told}; it holds {len(foreign)} tensors that are not the model's.", parameters=missed)
     if late:

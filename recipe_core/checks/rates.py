@@ -1,4 +1,4 @@
-"""Are learning rate and weight decay of the right size? The training is repeated with others."""
+"""Is the learning rate of the right size? The training is repeated with others."""
 
 import math
 from collections.abc import Callable
@@ -26,13 +26,9 @@ MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of st
 PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
+MUCH_MORE = 1.3  # times what is learnt, by a smaller rate, where the loss has exploded on the way
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
 CRUSHED, MUCH_FASTER = 0.01, 10  # share of a gradient that clipping leaves; times what is learnt with it
-SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
-ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards zero: by decay, and by the data at most
-PULLED = 0.99  # of the weights' length, that is left of a decay that can be felt
-SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
-LEARNED = 0.1  # of the loss, that another rate learns meanwhile
 
 HIGH = Cause(
     "learning-rate-too-high",
@@ -40,13 +36,14 @@ HIGH = Cause(
     "Lower the learning rate by an order of magnitude or more, or a momentum above 0.95; average the loss over the "
     "batch.",
     0.9,
-    follows=("not-shuffled", "gradients-not-zeroed", "loss-rises", "train-step-labels-shuffled"),
-)
-DECAY = Cause(
-    "weight-decay-wins",
-    "Weight decay pulls the weights to zero faster than the data can pull them away.",
-    "Lower weight_decay: 1e-4 to 5e-2 are usual.",
-    0.8,
+    follows=(
+        "not-shuffled",
+        "gradients-not-zeroed",
+        "accumulation-not-scaled",
+        "loss-rises",
+        "train-step-labels-shuffled",
+        "pretrained-input-differs",
+    ),
 )
 
 
@@ -129,15 +126,17 @@ def training_lowers_the_loss(subject: Subject):
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
         found = _outpaced(subject, own, told) or _carried_away(subject, told) or _outgrown(subject, told)
         return found or passed(f"{told}.")
+    leaps = own.run.update_ratio > LEAPS * len(own.run.losses)
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
-        told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
         if longer.share < 1:
-            return passed(f"{told}.")
+            found = _surpassed(subject, longer, 1 - MUCH_MORE * (1 - longer.share), told) if leaps else None
+            return found or passed(f"{told}, {len(longer.run.losses)} steps to {longer.after:.3g}.")
+        told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
         if len(longer.run.losses) < PATIENT and longer.share < EXPLODED:
             return HIGH.unsure(f"{told}; more steps would tell, which need more time than was given.")
     # A network that is thrown about may die with the loss of a guess: smaller rates get the time to be better at all.
-    leaps = own.share > 1.02 and own.run.update_ratio > LEAPS * len(own.run.losses)
+    leaps = leaps and own.share > 1.02
     bound = 0.97 if leaps else min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share)
     # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
     for factor in (0.1, 0.01, 1e-3, *((1e-4, 1e-5) if math.isinf(own.share) else ())):
@@ -159,9 +158,14 @@ def _outpaced(subject: Subject, own: Course, told: str) -> Result | None:
     longer = course(subject, steps=PATIENT)
     if longer.share < NOWHERE and longer.highest < 3:
         return None
+    return _surpassed(subject, longer, 0.5 * longer.share, told)
+
+
+def _surpassed(subject: Subject, longer: Course, bound: float, told: str) -> Result | None:
+    """Whether as many smaller steps leave a share of the loss below a bound."""
     for factor in (0.1, 0.01):
         other = course(subject, times(factor), scheduled=False, steps=PATIENT)
-        if other.share < 0.5 * longer.share and other.highest < 2:
+        if other.share < bound and other.highest < 2:
             return HIGH.failed(
                 f"{told}, and {len(longer.run.losses)} to {longer.after:.3g}; as many with {factor:g} of the learning "
                 f"rate to {other.after:.3g}.",
@@ -256,54 +260,3 @@ def weights_move_far_enough(subject: Subject):
 def _is_crushed(subject: Subject, run: Rehearsal) -> bool:
     """Whether the gradient that the optimizer finds is next to nothing of the loss's own, as after hard clipping."""
     return len(run.updates) == len(run.losses) and 0 < share_of_sum(subject, run, 1) < CRUSHED
-
-
-@check(family="optimisation", stage=2, cost=3, causes=[DECAY])
-def data_wins_over_weight_decay(subject: Subject):
-    """Without weight decay the same steps learn about as much as with it."""
-    optimizer = subject.optimizer(subject.model())
-    most = max(float(group.get("weight_decay", 0) or 0) for group in optimizer.param_groups)
-    own = subject.once(own_course)
-    steps, left = len(own.run.losses), _length(own.run)
-    if not most:
-        # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
-        if left < SHRUNK_BY_LOSS and _length(course(subject, times(0)).run) > SHRUNK_BY_LOSS:
-            return DECAY.failed(
-                f"In {steps} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
-            )
-        return skipped("There is no weight decay.")
-
-    def without(optimizer: torch.optim.Optimizer) -> None:
-        for group in optimizer.param_groups:
-            group["weight_decay"] = 0.0
-
-    other = course(subject, without)
-    told = f"Weight decay is {most:g}: the loss goes from {own.before:.3g} to {own.after:.3g}, "
-    told += f"without it to {other.after:.3g}"
-    gained, missed = 1 - own.share, own.share - other.share
-    # Regularisation may cost some of the training loss, but not most of what can be learned.
-    if missed > LEARNED and missed > gained:
-        return DECAY.failed(f"{told}.", weight_decay=most)
-    if left < SHRUNK and _length(other.run) > 2 * SHRUNK:
-        return DECAY.failed(f"Weight decay is {most:g}: in {steps} steps it leaves {left:.0%} of the weights' length.")
-    to_zero, usual = _share_to_zero(own.run), _share_to_zero(other.run)
-    # At so small a pull they go there only as long as the data has none, as behind a layer that starts at zero.
-    if left < PULLED and to_zero > ALL_TO_ZERO and usual < MOST_TO_ZERO:
-        return DECAY.failed(
-            f"Weight decay is {most:g}: in {steps} steps {to_zero:.0%} of the weights move towards zero, without it "
-            f"{usual:.0%} do: the data has no say."
-        )
-    return passed(f"{told}.")
-
-
-def _length(run: Rehearsal) -> float:
-    """Of all weights together after the steps, as a share of that before."""
-    after = sum(float(each.detach().square().sum()) for each in run.model.parameters())
-    return math.sqrt(after / max(sum(float(each.square().sum()) for each in run.before.values()), 1e-30))
-
-
-def _share_to_zero(run: Rehearsal) -> float:
-    """Of all weights of layers those that have moved towards zero; data alone moves about half of them there."""
-    pairs = [(after, before) for after, before in run.pairs if before.ndim > 1]
-    towards = sum(int(((after - before) * before < 0).sum()) for after, before in pairs)
-    return towards / max(1, sum(int((after != before).sum()) for after, before in pairs))

@@ -141,7 +141,7 @@ def the_schedule_lasts_as_long_as_the_training(subject: Subject):
 def _decayed_by_the_step(subject: Subject) -> Result | None:
     """A failure where the train step itself lowers the rate by one factor each time, and so far too soon."""
     run = subject.once(rehearsal)
-    rates = [each.rate for each in run.updates]
+    rates = [each.rate for each in run.updates if each.optimizer is run.updates[0].optimizer]
     half = len(rates) // 2
     if half < FEWEST_RATES or min(rates) <= 0:
         return None

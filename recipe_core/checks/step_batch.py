@@ -24,6 +24,7 @@ SHUFFLED = Cause(
     "Within the step, inputs and labels come into different orders.",
     "Shuffle inputs and labels by the same permutation, or not at all.",
     1.0,
+    follows=("inputs-not-finite",),
 )
 
 

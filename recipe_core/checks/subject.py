@@ -39,6 +39,10 @@ class OutOfTime(BaseException):
     """The budget is spent. No Exception, so that a pipeline's own `except Exception` lets it through."""
 
 
+class NoTensor(Exception):
+    """The outputs are several things together; its text is their type."""
+
+
 def shared(make: Callable[["Subject"], Any]) -> property:
     """A property that is made once; see Subject.once."""
     return property(lambda subject: subject.once(make), doc=make.__doc__)
@@ -322,8 +326,15 @@ class Subject:
         return self.pipeline.optimizer_fn(model)
 
     def outputs(self, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """(n, classes) of a batch, by the pipeline's `forward`, in the mode the model is in."""
-        return self.pipeline.forward(model, x.to(self.device))
+        """(n, classes) of a batch, by the pipeline's `forward`, in the mode the model is in.
+
+        Raises:
+            NoTensor: what `forward` gives is a tuple, a dict or the like.
+        """
+        outputs = self.pipeline.forward(model, x.to(self.device))
+        if not isinstance(outputs, torch.Tensor):
+            raise NoTensor(type(outputs).__name__)
+        return outputs
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """The pipeline's loss of one batch, in the mode the model is in."""

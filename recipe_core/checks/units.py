@@ -50,7 +50,8 @@ STATISTICS = Cause(
     "batchnorm-statistics-off",
     "Batch norm does not average its statistics over the training batches: evaluation sees other activations than "
     "training did.",
-    "Leave momentum at about 0.1: it is the share of the new batch, not of the old average.",
+    "Leave momentum at about 0.1: it is the share of the new batch, not of the old average. Leave layers that start "
+    "without statistics in train mode while they train.",
     0.6,
 )
 

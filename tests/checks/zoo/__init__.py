@@ -11,6 +11,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     fourth_look,
     model_layers,
     model_outputs,
+    ninth_look,
     optimisation_settings,
     optimisation_steps,
     other_data,

@@ -1,0 +1,102 @@
+"""Do samples of two splits share a part: windows of one series, or tiles of one picture, that overlap?"""
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from recipe_core.checks.probe import marks
+
+LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share of its numbers that are all different
+MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
+MOST_NEW = 500  # validation samples
+FEWEST, COPIES = 5, 0.03  # that overlap, and their share
+LEAST_SIDE, PATCH, LEAST_VALUES = 16, 8, 24  # px; px of a part of a picture; different numbers that it has
+MOST_PLACES = 2_000_000  # of parts in all training pictures
+SAME = 1e-9  # of the size of a part's mark: rounding
+KINDRED = 0.05  # share of training pictures that are one picture moved, as drawings of one thing may be
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many validation samples, of how many, have a part that training has, too."""
+
+    copies: int
+    of: int
+    told: str
+
+
+def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
+    """Series that share a stretch with one of training: the same numbers at another place."""
+    if new.ndim != 3 or not new.is_floating_point() or max(new.shape[1:]) < LEAST_PLACES:
+        return None
+    places = max(new.shape[1:])
+    length = min(places // STRETCH, MOST_LENGTH)
+    # The middle of each, as it is at any place of another; of stretches that say something.
+    asked = _stretches(new[:MOST_NEW], length)[:, (places - length) // 2]
+    asked = asked[[len(row.unique()) > DISTINCT * row.numel() for row in asked]]
+    rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
+    known = {mark for row in seen[:rows].split(1) for mark in marks(_stretches(row, length)[0])}
+    found = sum(mark in known for mark in marks(asked)) if len(asked) else 0
+    if found < FEWEST or found < COPIES * len(asked):
+        return None
+    return Overlap(
+        found,
+        len(asked),
+        f"The middle stretch of {found} of {len(asked)} validation series, {length} places long, stands in a training "
+        "series at some place, number for number: they are windows that overlap.",
+    )
+
+
+def _stretches(x: torch.Tensor, length: int) -> torch.Tensor:
+    """(n, places, columns, length): from each place on, of series (n, places, columns) or (n, columns, places)."""
+    return (x if x.shape[1] >= x.shape[2] else x.transpose(1, 2)).unfold(1, length, 1)
+
+
+def tiles(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
+    """Pictures (n, c, h, w) of which some of training show a part, moved, number for number."""
+    if new.ndim != 4 or min(new.shape[2:]) < LEAST_SIDE:
+        return None
+    seen, new = seen[: max(FEWEST, MOST_PLACES // (new.shape[2] * new.shape[3]))], new[:MOST_NEW]
+    found = defaultdict(set)
+    for top, left in itertools.product((0, new.shape[2] - PATCH), (0, new.shape[3] - PATCH)):
+        for one, other, down, across in _same_parts(seen, new, top, left):
+            if (down, across) != (0, 0) and torch.equal(*_common(new[one], seen[other], down, across)):
+                found[one].add(other)
+    copies = sum(len(others) <= max(1.0, KINDRED * len(seen)) for others in found.values())
+    if copies < FEWEST or copies < COPIES * len(new):
+        return None
+    return Overlap(
+        copies,
+        len(new),
+        f"{copies} of {len(new)} validation images show a part of a training image, moved, number for number: they "
+        "are tiles of one picture that overlap.",
+    )
+
+
+def _same_parts(seen: torch.Tensor, new: torch.Tensor, top: int, left: int) -> list[tuple[int, int, int, int]]:
+    """Where a corner of a picture stands in another: number of either, and by how much it is moved down and right."""
+    corners = new[:, :, top : top + PATCH, left : left + PATCH]
+    telling = torch.tensor([row for row, each in enumerate(corners) if len(each.unique()) >= LEAST_VALUES])
+    if not len(telling):
+        return []
+    kernel = torch.rand(1, seen.shape[1], PATCH, PATCH, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    known, order = (corners[telling].double() * kernel).sum((1, 2, 3)).sort()
+    size, found = known.abs().max().clamp_min(1.0), []
+    for start in range(0, len(seen), 256):
+        here = F.conv2d(seen[start : start + 256].double(), kernel)[:, 0]
+        first = torch.searchsorted(known, here - SAME * size)
+        hits = (known[first.clamp_max(len(known) - 1)] - here).abs() <= SAME * size
+        for image, down, across in hits.nonzero().tolist():
+            one = int(telling[order[first[image, down, across]]])
+            found.append((one, start + image, down - top, across - left))
+    return found
+
+
+def _common(one: torch.Tensor, other: torch.Tensor, down: int, across: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What two pictures have in common if the other shows what one does so much further down and right."""
+    height, width = one.shape[1:]
+    mine = one[:, max(0, -down) : height - max(0, down), max(0, -across) : width - max(0, across)]
+    return mine, other[:, max(0, down) : height - max(0, -down), max(0, across) : width - max(0, -across)]

@@ -1,0 +1,148 @@
+"""Does the data win over weight decay, whether the optimizer, the train step or the loss adds it?"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from recipe_core.checks.rates import LEAPS, Course, course, own_course, times
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import Rehearsal, rehearse
+from recipe_core.checks.result import Result, passed, skipped
+from recipe_core.checks.subject import Subject
+from recipe_core.training.checkpoint import seed_everything
+
+SHRUNK_BY_LOSS = 0.6  # of the weights' length, where no decay is told of
+ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards zero: by decay, and by the data at most
+PULLED = 0.99  # of the weights' length, that is left of a decay that can be felt
+SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
+LEARNED = 0.1  # of the loss, that another rate learns meanwhile
+EXACT = 0.02  # of a gradient, that the loss and a penalty leave unexplained
+
+DECAY = Cause(
+    "weight-decay-wins",
+    "Weight decay pulls the weights to zero faster than the data can pull them away.",
+    "Lower weight_decay: 1e-4 to 5e-2 are usual.",
+    0.8,
+)
+
+
+Pull = Callable[[torch.Tensor], torch.Tensor]
+PULLS: dict[str, Pull] = {"the squares": lambda weight: 2 * weight, "the absolute values": torch.sign}
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What a train step adds to the loss: so many times the square, or the absolute value, of each weight."""
+
+    of: str  # of PULLS
+    strength: dict[str, float]  # name of a parameter -> factor
+
+    @property
+    def told(self) -> str:
+        return f"The train step adds {max(self.strength.values()):.3g} times {self.of} of the weights to the loss"
+
+
+@check(family="optimisation", stage=2, cost=3, causes=[DECAY])
+def data_wins_over_weight_decay(subject: Subject):
+    """Without weight decay the same steps learn about as much as with it."""
+    optimizer = subject.optimizer(subject.model())
+    most = max(float(group.get("weight_decay", 0) or 0) for group in optimizer.param_groups)
+    own = subject.once(own_course)
+    penalty = _penalty(subject)
+    if not most and not penalty:
+        # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
+        left = _length(own.run)
+        if left < SHRUNK_BY_LOSS and _length(course(subject, times(0)).run) > SHRUNK_BY_LOSS:
+            return DECAY.failed(
+                f"In {len(own.run.losses)} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
+            )
+        return skipped("There is no weight decay.")
+    return _compared(own, _without(subject, penalty), penalty.told if penalty else f"Weight decay is {most:g}")
+
+
+def _compared(own: Course, other: Course, decay: str) -> Result:
+    """The training as it is and without its decay."""
+    steps, left = len(own.run.losses), _length(own.run)
+    told = f"{decay}: the loss goes from {own.before:.3g} to {own.after:.3g}, without it to {other.after:.3g}"
+    gained, missed = 1 - own.share, own.share - other.share
+    # Regularisation may cost some of the training loss, but not most of what can be learned. Where weights are thrown
+    # about without it, too, what comes of it is chance.
+    if missed > LEARNED and missed > gained and other.run.update_ratio < LEAPS * steps:
+        return DECAY.failed(f"{told}.")
+    if left < SHRUNK and _length(other.run) > 2 * SHRUNK:
+        return DECAY.failed(f"{decay}: in {steps} steps it leaves {left:.0%} of the weights' length.")
+    to_zero, usual = _share_to_zero(own.run), _share_to_zero(other.run)
+    # At so small a pull they go there only as long as the data has none, as behind a layer that starts at zero.
+    if left < PULLED and to_zero > ALL_TO_ZERO and usual < MOST_TO_ZERO:
+        return DECAY.failed(
+            f"{decay}: in {steps} steps {to_zero:.0%} of the weights move towards zero, without it {usual:.0%} do: the "
+            f"data has no say."
+        )
+    return passed(f"{told}.")
+
+
+def _without(subject: Subject, penalty: Penalty | None) -> Course:
+    """The same training without the optimizer's weight decay and without what the step adds to the loss."""
+    model = subject.model().train()
+    strength = penalty.strength if penalty else {}
+    pulled = [(each, strength[name]) for name, each in model.named_parameters() if name in strength]
+
+    def relieve(*_) -> None:
+        for weight, by in pulled:
+            if penalty and weight.grad is not None:
+                weight.grad.sub_(PULLS[penalty.of](weight.detach()), alpha=by)
+
+    def change(optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            group["weight_decay"] = 0.0
+        optimizer.register_step_pre_hook(relieve)
+
+    return course(subject, change, model=model)
+
+
+def _penalty(subject: Subject) -> Penalty | None:
+    """Of the gradient that the optimizer finds, what is a multiple of the weights, or of their signs, beside that of
+    the loss."""
+    batch = subject.train.batches[0]
+    with subject.untouched():
+        run = rehearse(subject, 1, scheduled=False, batches=[batch])
+    seed_everything(1)  # as the rehearsal does
+    model = subject.model().train()
+    loss = subject.loss(model, batch).float().mean()
+    if not run.updates or not loss.requires_grad:
+        return None
+    loss.backward()
+    for of, pull in PULLS.items():
+        strength = {}
+        for name, weight in model.named_parameters():
+            found, own = run.updates[0].gradients.get(name), weight.grad
+            if weight.ndim > 1 and found is not None and own is not None and found.shape == weight.shape:
+                strength[name] = _share_of_pull(found, own, pull(weight.detach()))
+        if any(strength.values()):
+            return Penalty(of, {name: by for name, by in strength.items() if by})
+    return None
+
+
+def _share_of_pull(found: torch.Tensor, own: torch.Tensor, pull: torch.Tensor) -> float:
+    """How many times a pull is in a gradient that is otherwise a multiple of the loss's own; 0 if something else is."""
+    parts, target = torch.stack([own.flatten(), pull.flatten()], 1).double(), found.flatten().double()
+    by_loss, by_pull = torch.linalg.lstsq(parts.T @ parts, parts.T @ target).solution.tolist()
+    rest, size = (target - by_loss * parts[:, 0] - by_pull * parts[:, 1]).norm(), target.norm()
+    if not rest <= EXACT * size or by_loss <= 0 or by_pull * parts[:, 1].norm() <= EXACT * size:
+        return 0.0
+    return by_pull
+
+
+def _length(run: Rehearsal) -> float:
+    """Of all weights together after the steps, as a share of that before."""
+    after = sum(float(each.detach().square().sum()) for each in run.model.parameters())
+    return math.sqrt(after / max(sum(float(each.square().sum()) for each in run.before.values()), 1e-30))
+
+
+def _share_to_zero(run: Rehearsal) -> float:
+    """Of all weights of layers those that have moved towards zero; data alone moves about half of them there."""
+    pairs = [(after, before) for after, before in run.pairs if before.ndim > 1]
+    towards = sum(int(((after - before) * before < 0).sum()) for after, before in pairs)
+    return towards / max(1, sum(int((after != before).sum()) for after, before in pairs))
