@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recipe_core.checks.registry import Check, checks
 from recipe_core.checks.result import AuditReport, Result, skipped
-from recipe_core.checks.subject import NoTensor, OutOfTime, Subject
+from recipe_core.checks.subject import OutOfTime, Subject, Untold
 from recipe_core.errors import BadPipeline
 from recipe_core.time_limit import time_limit
 from recipe_core.training.checkpoint import seed_everything
@@ -59,10 +59,8 @@ def run_check(check: Check, subject: Subject) -> list[Result]:
                     results.append(each)
         except OutOfTime:
             results.append(skipped(f"It did not come to its end within the {subject.budget:g} s given."))
-        except NoTensor as outputs:
-            results.append(
-                skipped(f"The model returns a {outputs}: give the Pipeline a `forward` that takes its output.")
-            )
+        except Untold as reason:
+            results.append(skipped(str(reason)))
         except Exception as error:  # noqa: BLE001  # a pipeline's code may raise anything; the other checks go on
             results.append(Result(verdict="error", message=_told(error)))
     seconds = (time.monotonic() - started) / max(1, len(results))

@@ -37,7 +37,7 @@ SUMMED = Cause(
     "evaluate returns a sum, or divides by the wrong number: the metric depends on how many samples or batches there "
     "are and cannot be compared with the training loss or between datasets.",
     "Sum over samples and divide by the number of samples; give the loss what it takes in training (logits, not "
-    "probabilities).",
+    "probabilities); bring outputs and targets to one scale.",
     0.4,
 )
 PART = Cause(
@@ -57,9 +57,17 @@ MISMATCHED = Cause(
 WRONG = Cause(
     "metric-wrong",
     "The metric is wrong for answers whose metric is known.",
-    "Try evaluate on a model whose answers are all right, all wrong, and half of each.",
+    "Go through evaluate with outputs that are all right: along which axis classes are looked for, what is compared "
+    "with what, and what the sum is divided by.",
     0.7,
-    follows=("targets-wrong-type", "probabilities-as-logits", "outputs-restricted", "loss-over-wrong-axis"),
+    follows=(
+        "targets-wrong-type",
+        "probabilities-as-logits",
+        "outputs-restricted",
+        "loss-over-wrong-axis",
+        "evaluation-keeps-state",
+        "metric-scale",
+    ),
 )
 
 Answers = Callable[[Sample], torch.Tensor]
@@ -167,7 +175,12 @@ def _judged(subject: Subject, name: str, all_right: float, all_wrong: float, som
         return WRONG.failed(f"{figures}: it counts the wrong answers.")
     if _near(all_wrong, 0) and all_right and _near(some_right / all_right, share):
         return SUMMED.failed(f"{figures}: it is divided by the wrong number of samples or batches.")
-    heard = _always_heard(subject, [each / unit for each in (all_right, all_wrong, some_right)])
+    shares = [each / unit for each in (all_right, all_wrong, some_right)]
+    if _over_the_batch(subject, shares):
+        return WRONG.failed(
+            f"{figures}, as after a softmax over the samples of each batch instead of over the classes."
+        )
+    heard = _always_heard(subject, shares)
     if heard is not None:
         return WRONG.failed(f"{figures}, the share of class {heard}: every answer is taken for that class.")
     if not _near(all_right, unit) and _pairs_wrong_samples(subject, name, all_right):
@@ -193,6 +206,19 @@ def _pairs_wrong_samples(subject: Subject, name: str, all_right: float) -> bool:
         alike = Sample(batches, subject.val.complete, 0.0)
         healed = evaluate(subject, subject.model(), _right(subject, _all), [alike]).metrics.get(name, math.nan)
         if not _near(healed, 1) and not _near(healed, 100):
+            return False
+    return True
+
+
+def _over_the_batch(subject: Subject, accuracies: list[float]) -> bool:
+    """Whether accuracies are those of answers that went through a softmax over the samples of each batch."""
+    sample = subject.val
+    for which, accuracy in zip(KINDS.values(), accuracies, strict=True):
+        outputs, labels = _right(subject, which)(sample), _labels(subject, sample)
+        if outputs.shape != (len(labels), subject.pipeline.num_classes):
+            return False
+        said = torch.cat([batch.float().softmax(0).argmax(1) for batch in outputs.split(sample.sizes)])
+        if not _near(accuracy, float((said == labels).float().mean())):
             return False
     return True
 

@@ -19,6 +19,7 @@ ROUNDING = 2e-3  # relative
 ERRORS = re.compile(r"mae|mse|err")
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
+FAR = 1e5  # times the right outputs: beyond any factor that scales differ by
 
 OTHER_OUTPUT = Cause(
     "evaluates-other-output",
@@ -79,7 +80,7 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
     return wrong or passed("They stay the same.")
 
 
-@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+@check(family="evaluation", stage=2, cost=0.5, causes=[SUMMED, WRONG])
 def metrics_of_a_regression_are_right(subject: Subject):
     """Right outputs have no error and an R2 of 1, and that of others is the share of the variance that they tell."""
     if subject.pipeline.num_classes or not answers_are_heard(subject):
@@ -107,8 +108,30 @@ def metrics_of_a_regression_are_right(subject: Subject):
                 f"{shares[0]:.4g}."
             )
         if ERRORS.search(low) and math.isfinite(value) and abs(value) > ROUNDING * abs(others[name]):
+            if factor := _healing_factor(subject, name):
+                return SUMMED.failed(
+                    f"{name} is {value:.4g} for outputs that are right, and 0 for {factor:.4g} times those: it "
+                    "compares outputs and targets on two scales."
+                )
             return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
     return passed("They are right for outputs that are known.", right=right, others=others)
+
+
+def _healing_factor(subject: Subject, name: str) -> float | None:
+    """How many times the right outputs an error is zero for, if it is an absolute or a squared one."""
+    like, y = subject.once(own_outputs), subject.val.y.float()
+
+    def error(factor: float) -> float:
+        outputs = (factor * y).reshape(len(y), *like.shape[1:])
+        return evaluate(subject, subject.model(), _always(outputs), [subject.val]).metrics[name]
+
+    none, far = error(0.0), error(FAR)
+    for power in (1.0, 0.5):
+        if min(none, far) > 0:
+            factor = FAR * none**power / (none**power + far**power)
+            if error(factor) < ROUNDING * none:
+                return factor
+    return None
 
 
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
@@ -126,11 +149,30 @@ def accuracy_of_several_answers_is_right(subject: Subject):
     )
     for name in filter(is_accuracy, right):
         if not any(_near(right[name], unit) for unit in (1, 100)):
-            return WRONG.failed(
-                f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones: it "
-                "is divided by the wrong number of answers."
-            )
+            said = f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones"
+            axis = _axis_looked_along(subject, right[name])
+            why = "it is divided by the wrong number of answers"
+            if axis is not None:
+                why = (
+                    f"the greatest is looked for along axis {axis}, classes stand along {subject.once(axis_of_classes)}"
+                )
+            return WRONG.failed(f"{said}: {why}.")
     return passed("It is.", right=right, wrong=wrong)
+
+
+def _axis_looked_along(subject: Subject, accuracy: float) -> int | None:
+    """The axis of the outputs along which the greatest is looked for, if the accuracy of right ones is that of another
+    than the classes'."""
+    outputs, y = outputs_off(subject, 0)(subject.val), subject.val.y
+    for axis in range(outputs.ndim):
+        said = outputs.argmax(axis)
+        if axis != subject.once(axis_of_classes) and said.shape == y.shape and _near(accuracy, _share(said == y)):
+            return axis
+    return None
+
+
+def _share(right: torch.Tensor) -> float:
+    return float(right.float().mean())
 
 
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])

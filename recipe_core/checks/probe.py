@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.subject import Sample, Subject, Untold
 from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
 
@@ -126,6 +126,9 @@ def evaluate(
         passes: what one pass after the other gives, instead of what was recorded.
         seed: of chance within evaluate.
         place: where among several outputs the answers are given; everywhere that they fit by default.
+
+    Raises:
+        Untold: evaluate fails on these answers.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -151,6 +154,10 @@ def evaluate(
     seed_everything(seed)
     try:
         returned = subject.pipeline.evaluate(model, replay)
+    except Exception as error:
+        if not trial.given or not given:
+            raise
+        raise Untold(f"evaluate takes no outputs that are made up: {type(error).__name__}: {error}.") from error
     finally:
         handle.remove()
         answering.remove()

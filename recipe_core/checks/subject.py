@@ -39,8 +39,8 @@ class OutOfTime(BaseException):
     """The budget is spent. No Exception, so that a pipeline's own `except Exception` lets it through."""
 
 
-class NoTensor(Exception):
-    """The outputs are several things together; its text is their type."""
+class Untold(ValueError):
+    """The pipeline cannot be asked what a check asks; its text says why."""
 
 
 def shared(make: Callable[["Subject"], Any]) -> property:
@@ -329,11 +329,13 @@ class Subject:
         """(n, classes) of a batch, by the pipeline's `forward`, in the mode the model is in.
 
         Raises:
-            NoTensor: what `forward` gives is a tuple, a dict or the like.
+            Untold: what `forward` gives is a tuple, a dict or the like.
         """
         outputs = self.pipeline.forward(model, x.to(self.device))
         if not isinstance(outputs, torch.Tensor):
-            raise NoTensor(type(outputs).__name__)
+            raise Untold(
+                f"The model returns a {type(outputs).__name__}: give the Pipeline a `forward` that takes its output."
+            )
         return outputs
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:

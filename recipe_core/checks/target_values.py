@@ -51,7 +51,7 @@ MISSING = Cause(
     "A class has no samples in a split: it is never learnt, or never measured.",
     "Split by class (stratified) and after shuffling; check num_classes, and that class numbers begin with 0.",
     0.7,
-    follows=("samples-drawn-unevenly", "samples-never-drawn"),
+    follows=("samples-drawn-unevenly", "samples-never-drawn", "validation-classes-differ"),
 )
 
 

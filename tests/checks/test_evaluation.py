@@ -1,11 +1,14 @@
 """What the checks of the evaluation catch, and what they let pass."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from recipe_core.training.pipeline import default_evaluate
+from recipe_core.training.pipeline import Pipeline, default_evaluate
 from tests.checks.world import causes, digits, healthy, loaders, look
 
 ALL = (
@@ -155,3 +158,68 @@ def test_predictions_and_labels_from_two_passes_part_only_where_the_loader_shuff
     assert causes(pipeline, *ALL) == set()
     pipeline.val_loader = DataLoader(pipeline.val_loader.dataset, 64, shuffle=True)
     assert causes(pipeline, *ALL) == {"metric-shuffled-labels"}
+
+
+def told(pipeline, check):
+    (result,) = look(pipeline, check)
+    return result.verdict, result.message
+
+
+def test_a_softmax_over_the_samples_of_a_batch_is_named():
+    found = healthy(evaluate=evaluated(over_samples, change=lambda outputs, y: (outputs.softmax(0), y)))
+    verdict, message = told(found, "accuracy_of_known_answers_is_right")
+    assert verdict == "fail" and "over the samples of each batch" in message
+
+
+class Tagger(nn.Module):
+    """Four classes (axis 1) for each of four places (axis 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(12, 4)
+
+    def forward(self, x):
+        return self.words(x).transpose(1, 2)
+
+
+def test_the_axis_along_which_the_greatest_is_looked_for_is_named():
+    def evaluate(model, loader):
+        model.eval()
+        with torch.no_grad():
+            said, y = torch.cat([model(x).argmax(2) for x, _ in loader]), torch.cat([y for _, y in loader])
+        return {"token_accuracy": (said == y).float().mean().item()}
+
+    x = torch.randint(0, 12, (400, 4), generator=torch.Generator().manual_seed(0))
+    batches = DataLoader(TensorDataset(x, x % 4), 50)
+    verdict, message = told(
+        Pipeline(Tagger, batches, batches, 4, evaluate=evaluate), "accuracy_of_several_answers_is_right"
+    )
+    assert verdict == "fail" and "along axis 2, classes stand along 1" in message
+
+
+def of_a_regression(metrics):
+    x = torch.randn(150, 3, generator=torch.Generator().manual_seed(0))
+    batches = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), 40)
+
+    @torch.no_grad()
+    def evaluate(model, loader):
+        model.eval()
+        outputs, targets = torch.cat([model(x) for x, _ in loader]), torch.cat([y for _, y in loader])
+        return {"loss": F.mse_loss(outputs, targets).item(), **metrics(outputs, targets)}
+
+    return Pipeline(lambda: nn.Linear(3, 1), batches, batches, 0, loss_fn=F.mse_loss, evaluate=evaluate)
+
+
+@pytest.mark.parametrize("name", ["mae", "mse"])
+def test_outputs_and_targets_of_two_scales_are_told_with_their_factor(name):
+    error = {"mae": F.l1_loss, "mse": F.mse_loss}[name]
+    pipeline = of_a_regression(lambda outputs, targets: {name: error(40 * outputs, targets).item()})
+    verdict, message = told(pipeline, "metrics_of_a_regression_are_right")
+    assert verdict == "fail" and "0 for 0.025 times those" in message
+
+
+def test_an_evaluation_that_cannot_take_outputs_without_an_error_is_let_be():
+    """The logarithm of no error is none."""
+    pipeline = of_a_regression(lambda outputs, targets: {"psnr": -10 * math.log10(F.mse_loss(outputs, targets))})
+    results = look(pipeline, "metrics_of_a_regression_are_right", "right_outputs_have_the_least_loss")
+    assert {each.verdict for each in results} == {"skipped"}
