@@ -128,6 +128,8 @@ def _penalty(subject: Subject) -> Penalty | None:
 def _share_of_pull(found: torch.Tensor, own: torch.Tensor, pull: torch.Tensor) -> float:
     """How many times a pull is in a gradient that is otherwise a multiple of the loss's own; 0 if something else is."""
     parts, target = torch.stack([own.flatten(), pull.flatten()], 1).double(), found.flatten().double()
+    if not (parts.isfinite().all() and target.isfinite().all()):
+        return 0.0
     by_loss, by_pull = torch.linalg.lstsq(parts.T @ parts, parts.T @ target).solution.tolist()
     rest, size = (target - by_loss * parts[:, 0] - by_pull * parts[:, 1]).norm(), target.norm()
     if not rest <= EXACT * size or by_loss <= 0 or by_pull * parts[:, 1].norm() <= EXACT * size:

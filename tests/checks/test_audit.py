@@ -240,3 +240,12 @@ def test_a_model_that_returns_a_dict_is_read_by_forward():
     )
     result = look(pipeline, "accuracy_of_known_answers_is_right")[0]
     assert result.verdict == "pass"
+
+
+def test_no_check_crashes_on_inputs_that_are_no_numbers():
+    x, y = digits()
+    x[:, :, 0] = torch.nan
+    train, val = loaders(x, y)
+    report = audit(healthy(train_loader=train, val_loader=val))
+    assert [f"{each.check}: {each.message}" for each in report.of("error")] == []
+    assert [each.cause for each in report.of("fail")] == ["inputs-not-finite"] * 2
