@@ -164,8 +164,11 @@ def test_bars_documents_horizons_dark_and_flat_pictures_are_healthy(number):
 
 
 def shifted(photo, mcu, levels):
-    """A JPEG in grey of which all blocks from one on are brighter by `levels`, as a lost difference leaves them."""
-    pixels = np.asarray(photo.convert("L")).astype(int)
+    """A JPEG in grey of which all blocks from one on are brighter by `levels`, as a lost difference leaves them.
+
+    The photo is darkened first, since coefficients do not end at white.
+    """
+    pixels = np.asarray(photo.convert("L")).astype(int) * 4 // 5
     height, width = (side // 8 * 8 for side in pixels.shape)
     blocks = pixels[:height, :width].reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 8, 8)
     blocks[mcu:] += levels
@@ -223,3 +226,25 @@ def test_a_step_goes_on_in_the_next_row_right_where_it_began(gap, found):
         seams[component, 6, 12:] += levels
         seams[component, 7, : 12 - gap] += levels
     assert (find_step(seams, 0) is not None) == found
+
+
+def seams_of_two_rows(heights):
+    """Seams of 60 MCUs a row, of which the sixth and seventh row hold these heights of an edge."""
+    seams = np.random.default_rng(0).normal(0, 0.5, (3, 13, 60)).astype(np.float32)
+    for component, levels in ((0, 3), (1, -4)):
+        seams[component, 6:8].reshape(-1)[:] += levels * heights
+    return seams
+
+
+def height(of_all=0.0, of_the_step=1.0):
+    """Heights of an edge along two rows of seams, and along a step that begins and ends in their midst."""
+    heights = np.full(120, of_all)
+    heights[25:85] = of_the_step
+    return heights
+
+
+def test_edges_that_wax_and_wane_or_have_others_beside_them_are_no_step():
+    """Planks in perspective come from one row of seams to the next, and stripes turn."""
+    assert find_step(seams_of_two_rows(height()), 0).mcu == 6 * 60 + 25
+    assert find_step(seams_of_two_rows(height(of_the_step=1 + 0.8 * np.sin(np.arange(60)))), 0) is None
+    assert find_step(seams_of_two_rows(height(of_all=-1)), 0) is None
