@@ -11,7 +11,7 @@ import numpy as np
 # The reader's state: bits at hand, how many, where, how many are made up; blocks to skip; zero bits that were numbers.
 ACC, BITS, POS, GHOST, END_RUN, ZEROS = range(6)
 FINE, NO_SUCH_CODE, PAST_THE_BLOCK, TOO_MUCH_ENERGY, ALL_ZEROS, TOO_FEW_DATA, TOO_MUCH_DATA, RESTART_AMISS = range(8)
-MOST_ZEROS = 56  # bits; about 19 coefficients of -1 in a row
+MOST_ZEROS = 80  # bits; about 26 coefficients of -1 in a row, which are more than a dot in a drawing has
 
 # Where the sums over the coefficients that make up a block's edges go: [0] DC, [1] even and [2] odd vertical waves, [3]
 # even and [4] odd horizontal ones. By zigzag position; -1: not needed.

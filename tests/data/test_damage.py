@@ -1,5 +1,6 @@
 """Damage: JPEGs broken in their middle that every viewer opens, and healthy pictures that look as if they were."""
 
+import io
 import random
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import simplejpeg
 from pictures import encoded, noise, smooth
 from PIL import Image, ImageDraw
+from scipy.fft import idctn
 from sklearn.datasets import load_sample_images
 
 from recipe_core.data.damage import damage_of
@@ -110,6 +112,15 @@ def test_harsh_pictures_are_healthy_at_any_quality_and_by_fast_transforms(number
                 assert damage_of(data) is None, (quality, sampling, fast)
         grey = simplejpeg.encode_jpeg(np.ascontiguousarray(picture[..., :1]), quality, "GRAY", "Gray", fastdct=True)
         assert damage_of(grey) is None, quality
+
+
+def test_a_dot_whose_highest_waves_are_all_minus_one_is_healthy():
+    """In the usual code each of these 21 is three zero bits."""
+    quantisers = np.array(Image.open(io.BytesIO(encoded(CHINA, "JPEG", quality=85))).quantization[0]).reshape(8, 8)
+    dot = idctn(np.where(np.add.outer(range(8), range(8)) > 8, -quantisers, 0), norm="ortho")
+    pixels = np.full((32, 32), 128)
+    pixels[8:16, 8:16] += (dot - dot.mean()).round().astype(int)
+    assert damage_of(encoded(Image.fromarray(pixels.astype(np.uint8)), "JPEG", quality=85)) is None
 
 
 def test_cmyk_trailing_bytes_padding_and_several_pictures_in_a_file_are_healthy():
