@@ -23,6 +23,8 @@ RESULT = pa.schema(
 )
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
 LEAST_HEART, SURE_HEART = 0.4, 0.75
+# Contrast of one against the other: people change it by less, and beyond that any edge fits any other.
+LEAST_GAIN, MOST_GAIN = 0.55, 1.8
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
 LEAST_OVERLAP = 0.62
 MISLAID_MISFIT = 0.1  # up to which a pair that agrees but lies oddly is taken for a copy laid wrongly
@@ -57,6 +59,8 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.
         & (compared.heart > LEAST_HEART)
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)
+        & (compared.gain > LEAST_GAIN)
+        & (compared.gain < MOST_GAIN)
     )
     usual = (compared.informed > LEAST_INFORMED) & torch.from_numpy(laid_as_copies(rows, pairs, compared, COPIED))
     return (agrees & usual).numpy(), (agrees & ~usual & (compared.misfit < MISLAID_MISFIT)).numpy()

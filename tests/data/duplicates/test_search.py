@@ -216,6 +216,17 @@ def test_among_like_handwriting_only_the_copies_stand_out(how):
     assert len(found - planted) <= 1
 
 
+def disc(ground, ink):
+    image = Image.new("L", (SIDE, SIDE), ground)
+    ImageDraw.Draw(image).ellipse((18, 10, 78, 70), fill=ink)
+    return image
+
+
+def test_one_edge_is_no_copy_of_another_that_has_many_times_its_contrast():
+    strong, faint = disc(20, 240), disc(90, 120)
+    assert search([*map(encoded, photographs()), encoded(strong), encoded(faint)]) == []
+
+
 def test_flat_pictures_and_those_with_only_a_frame_in_common_are_no_duplicates():
     framed = []
     for image in photographs()[:10]:
