@@ -11,10 +11,12 @@ import torch
 
 from recipe_core.data.duplicates.align import unmoved, warp
 from recipe_core.data.duplicates.compare import Compared
+from recipe_core.data.duplicates.ground import against_ground, steepness
 
 SLOPE = 2.0  # levels a px, at 16 px: where both are flatter, they agree by chance
 LEAST_TOLD = 0.1  # share of the picture that is no flatter
 LEAST_SAME = 0.57  # of that; with writing all over it is 0.59; of small strangers laid over each other at most 0.21
+GRAPHIC, LEAST_SAME_INK = 0.4, 0.95  # where so much is plain ground: E and F share 0.9 of their ink
 BLACK, WHITE = 8, 250  # levels beyond which a pixel tells nothing of how much brighter the other picture is
 MOST_BRIGHTER = 2.5
 
@@ -26,13 +28,15 @@ class Coincidence:
     told: torch.Tensor  # share of the picture that has a slope, in one of the two or both
     same: torch.Tensor  # share of that which is the same in every channel, once both are as bright
     brighter: torch.Tensor  # how many times as bright the second is
+    ground: torch.Tensor  # share of the picture that is one plain level in both
 
     def take(self, chosen: np.ndarray) -> "Coincidence":
         return Coincidence(*(getattr(self, field.name)[torch.from_numpy(chosen)] for field in fields(self)))
 
     def suffices(self) -> np.ndarray:
         """Which pairs may be copies, bool."""
-        return ((self.told > LEAST_TOLD) & (self.same > LEAST_SAME)).numpy()
+        least = torch.where(self.ground > GRAPHIC, LEAST_SAME_INK, LEAST_SAME)
+        return ((self.told > LEAST_TOLD) & (self.same > least)).numpy()
 
 
 def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brightened: bool) -> Coincidence:
@@ -49,11 +53,13 @@ def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brighte
     first, second = torch.where(swapped, second, first), torch.where(swapped, first, second)
     times = torch.maximum(brighter, 1 / brighter)[:, None, None]
     first = (first * times[:, None]).clamp_max(255)
-    told = (torch.maximum(_steepness(first), _steepness(second)) > SLOPE).float()
+    one, other = first.mean(1), second.mean(1)
+    told = (torch.maximum(steepness(one), steepness(other)) > SLOPE).float()
     if brightened:  # else every sky of one slope and one blue is the same
         told = told * (torch.maximum(_off_a_slope(first), _off_a_slope(second)) > noise)
     same = ((first - second).abs().amax(1) < noise * times).float()
-    return Coincidence(told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1), brighter)
+    ground, _ = against_ground(one, other, torch.ones_like(one), noise / 4)  # a plain ground is one level
+    return Coincidence(told.mean((1, 2)), (told * same).sum((1, 2)) / told.sum((1, 2)).clamp_min(1), brighter, ground)
 
 
 def laid(first: torch.Tensor, second: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,12 +84,14 @@ def as_it_lies(first: torch.Tensor, second: torch.Tensor, found: Coincidence) ->
         similarity=found.same,
         overlap=one,
         covered=one,
+        ground=found.ground,
+        unexplained=1 - found.same,
     )
 
 
 def _brighter(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """How many times as bright the second is in most of the places that tell."""
-    steep = torch.maximum(_steepness(first), _steepness(second)) > SLOPE
+    steep = torch.maximum(steepness(first.mean(1)), steepness(second.mean(1))) > SLOPE
     # Every other pixel along both sides: enough for a median, which is the slowest of all this.
     tells, first, second = (each[..., ::2, ::2] for each in (steep[:, None], first, second))
     tells = tells & (torch.minimum(first, second) > BLACK) & (torch.maximum(first, second) < WHITE)
@@ -99,8 +107,3 @@ def _off_a_slope(pictures: torch.Tensor) -> torch.Tensor:
     down = (pictures.sum(3) @ at)[:, :, None, None] * at[:, None]
     across = (pictures.sum(2) @ at)[:, :, None, None] * at
     return (pictures - level - down - across).abs().amax(1)
-
-
-def _steepness(pictures: torch.Tensor) -> torch.Tensor:
-    down, across = torch.gradient(pictures.mean(1), dim=(1, 2))
-    return (down.square() + across.square()).sqrt()

@@ -11,6 +11,7 @@ from functools import cache
 import torch
 
 from recipe_core.data.duplicates.align import Alignment, align, warp
+from recipe_core.data.duplicates.ground import against_ground
 
 SMOOTH = 0.8  # px: blur under which pictures are aligned
 FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
@@ -40,6 +41,8 @@ class Compared:
     similarity: torch.Tensor  # 0..1: mean correlation of the details, weighted by strength; of all or of the heart
     overlap: torch.Tensor  # share of the first that the second shows
     covered: torch.Tensor  # share of the second that the first shows
+    ground: torch.Tensor  # share of the picture that is one plain level in both
+    unexplained: torch.Tensor  # what differs, as a share of what stands out of the ground
 
     def start(self, first: torch.Tensor) -> Alignment:
         """Where to go on at another size of the pictures."""
@@ -73,7 +76,7 @@ def compare(
         noise: grey levels of detail below which a window tells nothing.
     """
     laid = align(smooth := _blurred(first, SMOOTH), others := _blurred(second, SMOOTH), start, steps, looked_at)
-    misfit = _misfit(smooth, others, laid)
+    misfit, ground, unexplained = _levels(smooth, others, laid, noise)
     details = _blurred(first, FINE) - _blurred(first, COARSE)
     others, inside = warp(_blurred(second, FINE) - _blurred(second, COARSE), laid.maps)
     details, others = details * inside, others * inside
@@ -107,15 +110,22 @@ def compare(
         torch.where(known, torch.maximum(inner, similarity), similarity),
         inside.mean((1, 2)),
         (inside.mean((1, 2)) * torch.linalg.det(laid.maps[:, :, :2]).abs()).clamp_max(1),
+        ground,
+        unexplained,
     )
 
 
-def _misfit(first: torch.Tensor, second: torch.Tensor, laid: Alignment) -> torch.Tensor:
+def _levels(
+    first: torch.Tensor, second: torch.Tensor, laid: Alignment, noise: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The misfit, the ground and what is unexplained."""
     seen, inside = warp(second, laid.maps)
+    gain, offset = laid.gain[:, None, None], laid.offset[:, None, None]
     centred = first - first.mean((1, 2), keepdim=True)
-    off = (seen - laid.offset[:, None, None]).div(laid.gain[:, None, None]).sub(centred).abs()
+    off = (seen - offset).div(gain).sub(centred).abs()
     off = torch.where(inside > 0, off, torch.nan).flatten(1).nanmedian(1).values
-    return (off / centred.flatten(1).std(1).clamp_min(1)).nan_to_num(torch.inf)
+    misfit = (off / centred.flatten(1).std(1).clamp_min(1)).nan_to_num(torch.inf)
+    return misfit, *against_ground(gain * centred + offset, seen, inside, noise)
 
 
 def _plainer(own: torch.Tensor, other: torch.Tensor, noise: float) -> torch.Tensor:

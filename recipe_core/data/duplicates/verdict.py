@@ -23,6 +23,9 @@ RESULT = pa.schema(
 )
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
 LEAST_HEART, SURE_HEART = 0.4, 0.75
+# See ground.against_ground. Hardly a copy leaves more unexplained, captioned or not; on a plain ground there is but the
+# ink to tell two of a kind apart, bars of one chart from those of another.
+GRAPHIC, MOST_UNEXPLAINED, MOST_INK_UNEXPLAINED = 0.4, 0.2, 0.08
 # Contrast of one against the other: people change it by less, and beyond that any edge fits any other.
 LEAST_GAIN, MOST_GAIN = 0.55, 1.8
 LEAST_INFORMED = 0.03  # share of the picture that tells anything
@@ -59,10 +62,14 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.
         & (compared.heart > LEAST_HEART)
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)
+    )
+    usual = (
+        (compared.informed > LEAST_INFORMED)
         & (compared.gain > LEAST_GAIN)
         & (compared.gain < MOST_GAIN)
+        & (compared.unexplained < torch.where(compared.ground > GRAPHIC, MOST_INK_UNEXPLAINED, MOST_UNEXPLAINED))
+        & torch.from_numpy(laid_as_copies(rows, pairs, compared, COPIED))
     )
-    usual = (compared.informed > LEAST_INFORMED) & torch.from_numpy(laid_as_copies(rows, pairs, compared, COPIED))
     return (agrees & usual).numpy(), (agrees & ~usual & (compared.misfit < MISLAID_MISFIT)).numpy()
 
 

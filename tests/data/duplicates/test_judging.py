@@ -11,7 +11,7 @@ ROWS = pa.table({"width": [96, 96], "height": [96, 96]})
 def told(**measured):
     """The verdict on a pair that agrees everywhere, but for what is given: (accepted, unclear)."""
     like = {"gain": 1, "lighter": 0, "misfit": 0.01, "informed": 0.5, "agreement": 1, "heart": 1, "similarity": 0.98}
-    like |= {"overlap": 1, "covered": 1, "maps": [[1, 0, 0], [0, 1, 0]]} | measured
+    like |= {"overlap": 1, "covered": 1, "ground": 0, "unexplained": 0, "maps": [[1, 0, 0], [0, 1, 0]]} | measured
     compared = Compared(**{name: torch.tensor([value], dtype=torch.float32) for name, value in like.items()})
     return tuple(bool(each[0]) for each in accepted(ROWS, np.array([[0, 1, 0]]), compared))
 
@@ -30,3 +30,14 @@ def test_a_pair_that_does_not_agree_is_plainly_different():
     assert told(agreement=0.3, heart=0.3) == (False, False)
     assert told(misfit=0.5) == (False, False)
     assert told(misfit=0.2, maps=[[1, 0.2, 0], [0, 1, 0]]) == (False, False)
+
+
+def test_on_a_plain_ground_less_may_be_left_unexplained_than_on_a_photograph():
+    assert told(unexplained=0.15)[0]
+    assert not told(unexplained=0.15, ground=0.6)[0]
+    assert not told(unexplained=0.25)[0]
+
+
+def test_a_pair_of_many_times_the_contrast_is_none():
+    assert told(gain=0.6)[0] and told(gain=1.6)[0]
+    assert not told(gain=0.4)[0] and not told(gain=3)[0]

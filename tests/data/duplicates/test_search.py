@@ -216,6 +216,16 @@ def test_among_like_handwriting_only_the_copies_stand_out(how):
     assert len(found - planted) <= 1
 
 
+def test_letters_that_share_most_of_their_strokes_are_no_copies():
+    font = ImageFont.load_default(26)
+    letters = [Image.new("RGB", (32, 32), "white") for _ in "PRhndq"]
+    for image, letter in zip(letters, "PRhndq", strict=True):
+        ImageDraw.Draw(image).text((9, 2), letter, "black", font)
+    copies = [COPIES[kind](letters[number]) for number, kind in enumerate(("recompressed", "mirrored"))]
+    found = search([*(encoded(image, "PNG") for image in letters), *copies])
+    assert {(pair["a"], pair["b"]) for pair in found} == {(0, 6), (1, 7)}
+
+
 def disc(ground, ink):
     image = Image.new("L", (SIDE, SIDE), ground)
     ImageDraw.Draw(image).ellipse((18, 10, 78, 70), fill=ink)
