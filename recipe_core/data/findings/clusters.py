@@ -20,14 +20,19 @@ from recipe_core.data.findings.rulings import Rulings
 SHOWN_LINKS = 100  # links whose difference stands in a finding's evidence
 DUPLICATES = ("exact_duplicate", "near_duplicate")  # a pair that is no duplicate is no leak and no conflict either
 
-CONTENTS = """CREATE TEMP TABLE contents AS
+# Blanks have a finding of their own: of any colour there are many, and only the same file is the same blank.
+ALONE = f"CASE WHEN {BLANK} THEN byte_hash END"
+CONTENTS = f"""CREATE TEMP TABLE contents AS
     WITH counted AS (
-        SELECT pixel_hash, width, height, count(*) AS copies FROM samples WHERE readable GROUP BY ALL)
-    SELECT pixel_hash, width, height, row_number() OVER (ORDER BY pixel_hash, width, height) - 1 AS content
+        SELECT pixel_hash, width, height, {ALONE} AS alone, count(*) AS copies FROM samples WHERE readable GROUP BY ALL)
+    SELECT pixel_hash, width, height, alone,
+        row_number() OVER (ORDER BY pixel_hash, width, height, alone) - 1 AS content
     FROM counted WHERE copies > 1 OR pixel_hash IN (SELECT a FROM pairs UNION SELECT b FROM pairs)"""
 # Within a content the samples with a label and a split come first, so that what disagrees is linked directly.
 MEMBERS = f"""SELECT content, key, label, split, byte_hash, {BLANK} AS blank
-    FROM samples JOIN contents USING (pixel_hash, width, height) WHERE readable
+    FROM (SELECT *, {ALONE} AS alone FROM samples WHERE readable) AS seen JOIN contents
+        ON seen.pixel_hash = contents.pixel_hash AND seen.width = contents.width AND seen.height = contents.height
+        AND seen.alone IS NOT DISTINCT FROM contents.alone
     ORDER BY content, label IS NULL, split IS NULL, key"""
 EDGES = """SELECT x.content AS a, y.content AS b, subkind, similarity, distance, evidence
     FROM pairs JOIN contents AS x ON a = x.pixel_hash JOIN contents AS y ON b = y.pixel_hash

@@ -63,6 +63,13 @@ def test_blanks_are_no_leak_and_no_conflict_and_sizes_tell_them_apart(tmp_path):
     assert kinds(found) == {"exact_duplicate": 1}
 
 
+def test_blanks_of_one_colour_are_no_duplicates_unless_they_are_the_same_file(tmp_path):
+    white = Image.new("RGB", (40, 40), "white")
+    files = {f"{level}.png": saved(white, compress_level=level) for level in (0, 1, 9)}
+    assert kinds(findings_in(tmp_path, files | {"copy.png": files["9.png"]})) == {"exact_duplicate": 1}
+    assert keys_of(findings_in(tmp_path), "exact_duplicate") == {"9.png", "copy.png"}
+
+
 def test_near_pairs_link_contents_and_their_copies(tmp_path):
     files = {"train/cat/1.png": A, "train/cat/1copy.png": A, "val/cat/2.png": B, "val/dog/3.png": C, "val/dog/4.png": D}
     found = findings_in(tmp_path, files)
