@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from recipe_core.data.findings.finding import CLUSTERED, Finding, Summary
+from recipe_core.data.findings.implied import implied
 from recipe_core.data.findings.integrity import BLANK
 from recipe_core.data.findings.rulings import Rulings
 
 SHOWN_LINKS = 100  # links whose difference stands in a finding's evidence
+PAIRED = 60  # samples of a near duplicate up to which all its pairs are listed, those that are implied, too
 DUPLICATES = ("exact_duplicate", "near_duplicate")  # a pair that is no duplicate is no leak and no conflict either
 
 # Blanks have a finding of their own: of any colour there are many, and only the same file is the same blank.
@@ -295,6 +297,11 @@ class Clusters:
         near = [
             self._difference(link) for link in zip(links.left, links.right, links.edge, strict=True) if link[2] >= 0
         ]
+        distances = np.append(self.edges["distance"].to_numpy(float), 0.0)[links.edge]  # of copies, -1: the last
+        pairs = list(zip(links.left.tolist(), links.right.tolist(), distances.tolist(), strict=True))
+        if kind == "near_duplicate" and not joined and len(at) <= PAIRED:
+            of_content = pd.Series(at).groupby(self.members.content[at]).agg(list)
+            pairs += implied(pairs, {copies[0]: copies for copies in of_content})
         labels, splits = (_counted(texts[at]) for texts in (self.members.labels, self.members.splits))
         evidence: dict = {"labels": labels, "splits": splits, "pairs": near[:SHOWN_LINKS]}
         if joined:
@@ -306,10 +313,7 @@ class Clusters:
             samples=tuple(sorted(keys[at])),
             score=float(row.score),
             message=_message(kind, row.subkind, len(at), labels, splits, near),
-            pairs=tuple(
-                (keys[left], keys[right], 0.0 if edge < 0 else float(self.edges["distance"].iat[edge]))
-                for left, right, edge in zip(links.left, links.right, links.edge, strict=True)
-            ),
+            pairs=tuple((keys[left], keys[right], distance) for left, right, distance in pairs),
             suggested_label=_majority(labels) if kind == "label_conflict" else None,
             evidence=evidence,
             decided=not row.undecided,

@@ -82,7 +82,10 @@ def test_near_pairs_link_contents_and_their_copies(tmp_path):
     assert near.samples == ("train/cat/1.png", "train/cat/1copy.png", "val/cat/2.png", "val/dog/3.png")
     assert {frozenset(pair[:2]): pair[2] for pair in near.pairs} == {
         frozenset({"train/cat/1.png", "val/cat/2.png"}): 6.0,
+        frozenset({"train/cat/1copy.png", "val/cat/2.png"}): 6.0,
         frozenset({"val/cat/2.png", "val/dog/3.png"}): 6.0,
+        frozenset({"train/cat/1.png", "val/dog/3.png"}): 12.0,
+        frozenset({"train/cat/1copy.png", "val/dog/3.png"}): 12.0,
     }
     assert [pair["subkind"] for pair in near.evidence["pairs"]] == ["cropped", "mirrored"]
     assert kinds(found) == {"split_leak": 1, "label_conflict": 1, "exact_duplicate": 1, "near_duplicate": 1}
@@ -90,6 +93,16 @@ def test_near_pairs_link_contents_and_their_copies(tmp_path):
     assert cluster.kind == "split_leak" and cluster.samples == near.samples
     assert cluster.evidence["kinds"] == ["split_leak", "label_conflict", "exact_duplicate", "near_duplicate"]
     assert len(cluster.pairs) == 3
+
+
+def test_pictures_with_two_partners_in_common_are_a_pair_and_a_bridge_joins_but_its_ends(tmp_path):
+    found = findings_in(tmp_path, dict(zip("abcdef", (A, B, C, D, E, F), strict=True)))
+    square = [("a", "b"), ("b", "c"), ("c", "d"), ("a", "d")]
+    bridge = [("d", "e"), ("e", "f")]
+    write_pairs(found, *((*ends, "resized", 0.9) for ends in square + bridge))
+    (near,), _ = found.page("near_duplicate")
+    assert {frozenset(pair[:2]) for pair in near.pairs} == {*map(frozenset, [*square, *bridge, "ac", "bd"])}
+    assert len(near.evidence["pairs"]) == 6, "how two differ is told of those that were compared"
 
 
 def test_samples_are_told_by_how_they_differ_from_the_best_where_that_is_known(tmp_path):
