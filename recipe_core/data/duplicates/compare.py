@@ -18,6 +18,7 @@ FINE, COARSE = 0.7, 2.5  # px: details lie between these two blurs
 WINDOW = 3.0  # px, sigma
 ALIKE = 0.7  # correlation from which a window agrees
 FRAME = 3 / 16  # of a side: what a bar, a frame or the filled corners of a turned copy spoil at each edge
+LINE = 0.8  # of a side: so much of it a frame runs along
 ONE_STRIP = 0.9  # of what tells anything: if it lies at one edge it may be the same caption under another picture
 LEAST_TOLD = 0.2  # share of the rest that has detail above the noise; else it does not count by itself
 # Two enlarged drawings have so few details that they agree by chance once aligned. So where neither picture has much
@@ -67,6 +68,7 @@ def compare(
     steps: int,
     noise: float,
     looked_at: torch.Tensor | None = None,
+    but_for_lines: bool = False,
 ) -> Compared:
     """Align pairs of grey pictures and compare their details.
 
@@ -74,13 +76,15 @@ def compare(
         first, second: float (pairs, side, side).
         start, steps, looked_at: see `align`.
         noise: grey levels of detail below which a window tells nothing.
+        but_for_lines: whether lines from edge to edge tell nothing; of a small picture they would leave too little.
     """
     laid = align(smooth := _blurred(first, SMOOTH), others := _blurred(second, SMOOTH), start, steps, looked_at)
     misfit, ground, unexplained = _levels(smooth, others, laid, noise)
     details = _blurred(first, FINE) - _blurred(first, COARSE)
     others, inside = warp(_blurred(second, FINE) - _blurred(second, COARSE), laid.maps)
-    details, others = details * inside, others * inside
-    own, other, common, part = (_windows(x) for x in (details**2, others**2, details * others, inside))
+    told = inside * _off_lines(details, others * inside, noise) if but_for_lines else inside
+    details, others = details * told, others * told
+    own, other, common, part = (_windows(x) for x in (details**2, others**2, details * others, told))
     correlation = common / (own * other).sqrt().clamp_min(1e-3)
     own, other = own / part.clamp_min(0.1), other / part.clamp_min(0.1) / laid.gain[:, None, None].clamp(0.3, 3) ** 2
     strength = torch.maximum(own, other)
@@ -126,6 +130,20 @@ def _levels(
     off = torch.where(inside > 0, off, torch.nan).flatten(1).nanmedian(1).values
     misfit = (off / centred.flatten(1).std(1).clamp_min(1)).nan_to_num(torch.inf)
     return misfit, *against_ground(gain * centred + offset, seen, inside, noise)
+
+
+def _off_lines(first: torch.Tensor, second: torch.Tensor, noise: float) -> torch.Tensor:
+    """0 in the rows and columns along which one of the two has a line from edge to edge, else 1.
+
+    Bars and frames have such lines, and so has a picture whose lower half is grey: they tell nothing of the rest.
+    """
+    on_line = [
+        torch.maximum(*((side * each > 2 * noise).float().mean(axis) for side in (1, -1))) > LINE
+        for each in (first, second)
+        for axis in (1, 2)
+    ]
+    columns, rows = on_line[0] | on_line[2], on_line[1] | on_line[3]
+    return (~(rows[:, :, None] | columns[:, None, :])).float()
 
 
 def _plainer(own: torch.Tensor, other: torch.Tensor, noise: float) -> torch.Tensor:

@@ -281,7 +281,8 @@ def _looked_at_closely(
         here[:, :2] = np.searchsorted(needed, here[:, :2])
         at = torch.from_numpy(chosen)
         first, second = _pair(pictures, here)
-        compared.put(at, compare(first, second, compared.take(at).start(first), 5, LARGE_NOISE))
+        start_at = compared.take(at).start(first)
+        compared.put(at, compare(first, second, start_at, 5, LARGE_NOISE, but_for_lines=True))
     return compared
 
 

@@ -226,6 +226,13 @@ def test_letters_that_share_most_of_their_strokes_are_no_copies():
     assert {(pair["a"], pair["b"]) for pair in found} == {(0, 6), (1, 7)}
 
 
+def test_faint_pictures_of_which_the_lower_half_is_black_are_hardly_taken_for_each_other():
+    faint = [ImageEnhance.Contrast(image.filter(ImageFilter.GaussianBlur(8))).enhance(0.3) for image in photographs()]
+    for image in faint:
+        ImageDraw.Draw(image).rectangle((0, SIDE // 2, SIDE, SIDE), fill="black")
+    assert len(search([*map(encoded, faint)])) <= len(faint) // 8
+
+
 def disc(ground, ink):
     image = Image.new("L", (SIDE, SIDE), ground)
     ImageDraw.Draw(image).ellipse((18, 10, 78, 70), fill=ink)
