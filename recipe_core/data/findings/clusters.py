@@ -303,7 +303,7 @@ class Clusters:
             of_content = pd.Series(at).groupby(self.members.content[at]).agg(list)
             pairs += implied(pairs, {copies[0]: copies for copies in of_content})
         labels, splits = (_counted(texts[at]) for texts in (self.members.labels, self.members.splits))
-        evidence: dict = {"labels": labels, "splits": splits, "pairs": near[:SHOWN_LINKS]}
+        evidence: dict = {"labels": labels, "splits": splits, "pairs": _of_all_samples_first(near)[:SHOWN_LINKS]}
         if joined:
             of = self._findings_of_components
             evidence["kinds"] = of.loc[of["group"] == row.group, "kind"].drop_duplicates().tolist()
@@ -357,6 +357,17 @@ def _wanted(groups: pd.DataFrame, subkind: str | None, undecided_only: bool) -> 
 def _counted(texts: np.ndarray) -> dict[str, int]:
     """Text -> samples that have it, most frequent first."""
     return {str(text): int(count) for text, count in pd.Series(texts).value_counts().items()}
+
+
+def _of_all_samples_first(pairs: list[dict]) -> list[dict]:
+    """The pairs in their order, but first those by which a sample is told of that no pair before them has."""
+    told: set[str] = set()
+    first: list[dict] = []
+    others: list[dict] = []
+    for pair in pairs:
+        (others if {pair["a"], pair["b"]} <= told else first).append(pair)
+        told |= {pair["a"], pair["b"]}
+    return first + others
 
 
 def _majority(labels: dict[str, int]) -> str | None:

@@ -1,5 +1,7 @@
 """Duplicates, leaks between the splits and labels that disagree, found and decided."""
 
+from itertools import combinations
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -93,6 +95,16 @@ def test_near_pairs_link_contents_and_their_copies(tmp_path):
     assert cluster.kind == "split_leak" and cluster.samples == near.samples
     assert cluster.evidence["kinds"] == ["split_leak", "label_conflict", "exact_duplicate", "near_duplicate"]
     assert len(cluster.pairs) == 3
+
+
+def test_each_sample_of_a_cluster_of_many_pairs_is_told_how_it_differs(tmp_path):
+    names = [f"{number:02}.png" for number in range(17)]
+    found = findings_in(tmp_path, {name: saved(photo) for name, photo in zip(names, photos(17), strict=True)})
+    alike = [(*ends, "resized", 0.9) for ends in combinations(names[:16], 2)]
+    write_pairs(found, *alike, ("00.png", "16.png", "caption", 0.6))
+    (near,), _ = found.page("near_duplicate")
+    assert len(alike) > len(near.evidence["pairs"])
+    assert near.differences_from(["00.png"])["16.png"].subkind == "caption"
 
 
 def test_pictures_with_two_partners_in_common_are_a_pair_and_a_bridge_joins_but_its_ends(tmp_path):
