@@ -23,7 +23,7 @@ EXACT = 0.02  # of a gradient, that the loss and a penalty leave unexplained
 DECAY = Cause(
     "weight-decay-wins",
     "Weight decay pulls the weights to zero faster than the data can pull them away.",
-    "Lower weight_decay: 1e-4 to 5e-2 are usual.",
+    "Lower weight_decay (1e-4 to 5e-2 are usual), or the factor of a penalty in the loss.",
     0.8,
 )
 
