@@ -61,7 +61,8 @@ def taken_for_each_other(both: Lessons) -> str:
 
 def surely_taken_for_each_other(both: Lessons) -> str:
     """Classes that a learner of validation takes for each other in training, and is sure of it: of what it does not
-    know it would be unsure. What else a learner of training finds to go by is no matter."""
+    know it would be unsure. What else a learner of training finds to go by is no matter, unless it takes as many of
+    validation for each other: then the splits are prepared or numbered otherwise."""
     train, val, classes = both.train, both.val, both.train.targets.shape[1]
     if train.labels is None or val.labels is None or not val.targets.shape[1] == classes <= MOST_CLASSES:
         return ""
@@ -72,10 +73,12 @@ def surely_taken_for_each_other(both: Lessons) -> str:
         _surely(each, scores, least)
         for each, scores in ((train, val.learner.predict(train.images)), (val, val.learner.held_out))
     )
+    across = _shares(val.labels, train.learner.predict(val.images), classes)
     for one in range(classes):
         for other in range(one):
             mistaken, usual = _mutual(there, one, other), max(float(apart[one, other]), float(apart[other, one]))
-            if mistaken > CONFUSED and usual < mistaken / 3:
+            both_ways = min(float(across[one, other]), float(across[other, one])) >= mistaken
+            if mistaken > CONFUSED and usual < mistaken / 3 and not both_ways:
                 return (
                     f"Of the training samples of classes {other} and {one} {mistaken:.0%} or more look like the other, "
                     f"as surely as those of validation look like their own."
