@@ -40,9 +40,7 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
     known = {mark for row in seen[:rows].split(1) for mark in marks(_stretches(row, length)[0])}
     found = sum(mark in known for mark in marks(asked)) if len(asked) else 0
-    if found < FEWEST or found < COPIES * len(asked):
-        return None
-    return Overlap(
+    return _unless_few(
         found,
         len(asked),
         f"The middle stretch of {found} of {len(asked)} validation series, {length} places long, stands in a training "
@@ -66,9 +64,7 @@ def tiles(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
             if (down, across) != (0, 0) and torch.equal(*_common(new[one], seen[other], down, across)):
                 found[one].add(other)
     copies = sum(len(others) <= max(1.0, KINDRED * len(seen)) for others in found.values())
-    if copies < FEWEST or copies < COPIES * len(new):
-        return None
-    return Overlap(
+    return _unless_few(
         copies,
         len(new),
         f"{copies} of {len(new)} validation images show a part of a training image, moved, number for number: they "
@@ -100,3 +96,7 @@ def _common(one: torch.Tensor, other: torch.Tensor, down: int, across: int) -> t
     height, width = one.shape[1:]
     mine = one[:, max(0, -down) : height - max(0, down), max(0, -across) : width - max(0, across)]
     return mine, other[:, max(0, down) : height - max(0, -down), max(0, across) : width - max(0, -across)]
+
+
+def _unless_few(copies: int, of: int, told: str) -> Overlap | None:
+    return Overlap(copies, of, told) if copies >= max(FEWEST, COPIES * of) else None

@@ -157,7 +157,8 @@ def evaluate(
     except Exception as error:
         if not trial.given or not given:
             raise
-        raise Untold(f"evaluate takes no outputs that are made up: {type(error).__name__}: {error}.") from error
+        line = str(error).strip().partition("\n")[0].rstrip(".")
+        raise Untold(f"evaluate takes no outputs that are made up: {type(error).__name__}: {line}.") from error
     finally:
         handle.remove()
         answering.remove()
