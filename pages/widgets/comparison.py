@@ -28,12 +28,12 @@ def comparison(dataset: Dataset, view: TrainView, runs: list[Run]) -> None:
 
 
 def _live(runs: list[Run], were: list[str]) -> None:
-    if [moment(run).job.state for run in runs] != were:
-        st.rerun()
     st.caption("Strong lines are validation, pale ones training.")
     charts(runs)
     for place, run in enumerate(runs):
         _row(place, run)
+    if [moment(run).job.state for run in runs] != were:  # last, as what was clicked meanwhile would be lost
+        st.rerun()
 
 
 def _row(place: int, run: Run) -> None:

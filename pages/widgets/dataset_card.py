@@ -18,16 +18,14 @@ MATTERS = 5  # lines of the verdict
 
 
 def dataset_card(dataset: Dataset) -> None:
-    """Draw the card; while a scan runs it renews itself every second."""
+    """Draw the card; while a scan runs it renews itself every two seconds."""
     job = dataset.job
-    fragment(_card, run_every=1.0 if job and job.active else None)(dataset, bool(job and job.active))
+    fragment(_card, run_every=2.0 if job and job.active else None)(dataset, bool(job and job.active))
 
 
 def _card(dataset: Dataset, was_active: bool) -> None:
     job = dataset.job
     active = bool(job and job.active)
-    if active != was_active:
-        st.rerun()
     with st.container(border=True, key=f"card-{dataset.name}"):
         seen = overview(dataset.catalog)
         st.subheader(plain(dataset.name), anchor=False)
@@ -40,6 +38,8 @@ def _card(dataset: Dataset, was_active: bool) -> None:
         _matters(dataset)
         _problems(dataset)
         _actions(dataset, job, bool(seen.samples))
+    if active != was_active:  # last, as what was clicked meanwhile would be lost
+        st.rerun()
 
 
 def _matters(dataset: Dataset) -> None:

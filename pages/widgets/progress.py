@@ -43,10 +43,10 @@ def stop_button(job: Job, stop: Callable[[], None]) -> None:
 
 
 def _renewed(dataset: Dataset, draw: Callable[[], None], was_active: bool) -> None:
-    if _active(dataset) != was_active:
-        st.rerun()
     jobs_notice(dataset)
     draw()
+    if _active(dataset) != was_active:  # last, as what was clicked meanwhile would be lost
+        st.rerun()
 
 
 def _jobs(dataset: Dataset) -> dict[str, Job]:

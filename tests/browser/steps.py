@@ -1,11 +1,12 @@
 """How a user acts on the dashboard's pages, and what they see there."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, Request, expect
 
 COUNT = re.compile(r"^[\d,]+( of [\d,]+)? samples?$")
 SLOW = 60_000  # ms
@@ -81,18 +82,31 @@ def state(page: Page) -> dict:
 
 
 @contextmanager
+def heard(page: Page, event: str, listener: Callable[[Any], None]) -> Iterator[None]:
+    """Within the block the listener is told of each such event of the page."""
+    page.on(event, listener)
+    try:
+        yield
+    finally:
+        page.remove_listener(event, listener)
+
+
+@contextmanager
 def well_behaved(page: Page) -> Iterator[None]:
     """Within the block no name runs as a script, nothing is asked of another host, and no traceback is shown."""
     elsewhere: list[str] = []
     dialogs: list[str] = []
-    page.on(
-        "request",
-        lambda request: (
-            elsewhere.append(request.url) if urlsplit(request.url).hostname not in ("127.0.0.1", None) else None
-        ),
-    )
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    yield
+
+    def asked(request: Request) -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            elsewhere.append(request.url)
+
+    def opened(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    with heard(page, "request", asked), heard(page, "dialog", opened):
+        yield
     assert page.get_by_test_id("stException").count() == 0
     assert "Traceback" not in page.locator("body").inner_text()
     assert elsewhere == []

@@ -1,15 +1,19 @@
 """A walk through the Datasets page in a real browser: adding sources of every kind and ruling their scans."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from steps import SLOW, choose, enter, press, selected, settled, well_behaved, widget
 from world import DARK, make_folder, make_many, make_table, make_zip, picture
+
+from recipe_core import Workspace
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,12 @@ def test_an_uploaded_zip_is_scanned_and_its_tiff_is_shown(page: Page, dashboard:
 
 
 def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashboard: Dashboard):
-    image = make_many(dashboard.folder / "many", 1_000, (2048, 1536))  # seconds of work on any machine
+    image = make_many(dashboard.folder / "many", 2_500, (2048, 1536))  # more than anybody waits for
     look_at(page, dashboard.folder / "many")
-    understood(page, "flat folder: 1,000 samples")
+    understood(page, "flat folder: 2,500 samples")
     press(page, "Add and scan")
     card = widget(page, "card-many")
-    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 1,000"))).to_be_visible(timeout=SLOW)
+    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 2,500"))).to_be_visible(timeout=SLOW)
     card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
     expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
@@ -124,8 +128,8 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     picture(100, 0, (16, 16)).save(image, "JPEG")  # all that are left are quick to read now
     card.get_by_role("button", name="Resume scan").click()
     scanned(page, "many")
-    expect(card.get_by_text("1,000 samples, ", exact=False)).to_be_visible()
-    picture(100, 1, (512, 384)).save(image, "JPEG")  # all have changed, so the second scan takes seconds, too
+    expect(card.get_by_text("2,500 samples, ", exact=False)).to_be_visible()
+    picture(100, 1, (64, 48)).save(image, "JPEG")  # all have changed, so the second scan takes seconds, too
     card.get_by_role("button", name="Rescan").click()
     expect(card.get_by_role("button", name="Cancel scan")).to_be_visible(timeout=SLOW)
     scanned(page, "many")
@@ -150,6 +154,25 @@ def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is
     page.reload()
     settled(page)
     expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_what_is_pressed_while_a_scan_ends_is_not_lost(browser: Browser, dashboard: Dashboard):
+    make_many(dashboard.folder / "long", 2_500, (2048, 1536))
+    long = Workspace(dashboard.folder / "workspace").add_dataset("long", dashboard.folder / "long")
+    long.launch_scan()
+    with browser.new_context() as context:  # a clock stays with its context
+        page = context.new_page()
+        page.clock.install()
+        page.goto(dashboard.url)
+        button = widget(page, "card-long").get_by_role("button", name="Browse the first images")
+        expect(button).to_be_visible(timeout=SLOW)
+        page.clock.pause_at(datetime.now() + timedelta(seconds=5))  # so that the card does not renew itself first
+        long.stop_scan()
+        while long.job.active:
+            time.sleep(0.05)
+        button.dispatch_event("click")
+        page.clock.resume()
+        page.wait_for_url("**/browse?dataset=long")
 
 
 def test_a_dataset_is_removed_after_a_question(page: Page, dashboard: Dashboard):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from steps import heard, well_behaved
 
 HARNESS = Path(__file__).parent / "harness"
 
@@ -162,9 +163,9 @@ def test_tiles_fill_the_width_of_a_phone(page: Page, show, size: int):
 
 def test_pictures_out_of_sight_are_not_fetched_and_their_place_is_kept(page: Page, show):
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    tiles = show("plain", count=480, size=256)
-    page.wait_for_load_state("networkidle")
+    with heard(page, "request", lambda request: asked.append(request.url)):
+        tiles = show("plain", count=480, size=256)
+        page.wait_for_load_state("networkidle")
     assert 4 < len([url for url in asked if "/picture/" in url]) < 240
     last = tiles.last.locator(".picture").bounding_box()
     assert last
@@ -192,8 +193,11 @@ def test_a_sample_may_stand_twice_in_a_group(page: Page, show):
 
 
 def test_hostile_names_are_shown_as_they_are_and_come_back_unchanged(page: Page, show):
-    page.on("dialog", lambda dialog: pytest.fail(f"a name ran as a script: {dialog.message}"))
-    tiles = show("hostile", size=128)
+    with well_behaved(page):
+        _hostile_names_come_back(page, show("hostile", size=128))
+
+
+def _hostile_names_come_back(page: Page, tiles: Locator) -> None:
     expect(tiles).to_have_count(8)
     assert page.locator(".gallery img").count() == 8
     assert page.locator(".gallery b").count() == 0
