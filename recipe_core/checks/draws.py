@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
@@ -226,12 +227,16 @@ def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor 
         if found and time.monotonic() - started > seconds:
             break
         item = dataset[row]
-        if not (isinstance(item, tuple | list) and len(item) > 1):
-            return None
+        if not (isinstance(item, tuple | list) and len(item) > 1 and _is_number(item[1])):
+            return None  # the loader's collate_fn makes labels of something else
         found.append(torch.as_tensor(item[1]))
     with contextlib.suppress(RuntimeError, ValueError):
         return labels_of(torch.stack(found), subject.pipeline.num_classes)
     return None
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, torch.Tensor) or np.issubdtype(np.asarray(label).dtype, np.number)
 
 
 def _whole_pass(subject: Subject, loader: Any, sample: Sample) -> Sample:

@@ -81,7 +81,12 @@ def right_outputs_have_the_least_loss(subject: Subject):
     alike = [Sample([(x, target.expand_as(y).clone().to(y)) for x, y in subject.val.batches], True, 0.0)]
     right, wrong = (_loss(subject, outputs_off(subject, by), alike) for by in (0, 1))
     if right < NEXT_TO_NOTHING * wrong:
-        return MISMATCHED.failed(f"{said}; were all targets the same, it would be right.", **told)
+        column = subject.once(own_outputs).shape[1:] == (1,) and subject.val.y.ndim == 1
+        hint = " (of shapes (n, 1) and (n,): are all compared with all?)" if column else ""
+        return MISMATCHED.failed(
+            f"{said}; were all targets the same, it would be right: outputs meet other samples' targets{hint}.",
+            **told,
+        )
     return WRONG.failed(f"{said}.", **told)
 
 

@@ -150,4 +150,6 @@ def rows_of(targets: torch.Tensor, classes: int) -> torch.Tensor | None:
     if targets.ndim == 2 and targets.shape[1] == classes > 1:
         return targets.double()
     labels = labels_of(targets, classes)
-    return None if labels is None or int(labels.min()) < 0 else F.one_hot(labels, classes).double()
+    if labels is None or int(labels.min()) < 0 or int(labels.max()) >= classes:
+        return None
+    return F.one_hot(labels, classes).double()

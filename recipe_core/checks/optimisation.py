@@ -368,11 +368,17 @@ def trains_in_train_mode(subject: Subject):
     trained = [each for each in model.parameters() if each.requires_grad]
     if 2 * sum(each.numel() for each in trained) < sum(each.numel() for each in model.parameters()):
         return skipped("Most of the model is frozen: evaluation mode may be what it needs.")
-    subject.pipeline.evaluate(model, Replay(subject.pipeline.val_loader, subject.val))
-    run = rehearse(subject, 2, model=model)
+
+    def evaluate(step: int, model: nn.Module) -> None:
+        if step < 2:  # once more after the first step, as a step may care for the mode only then
+            subject.pipeline.evaluate(model, Replay(subject.pipeline.val_loader, subject.val))
+
+    evaluate(0, model)
+    run = rehearse(subject, 3, model=model, after=evaluate)
     if not run.forwards:
         return skipped("The train step does not call the model as a whole.")
-    if any(call.training or any(call.modes.values()) for call in run.forwards):
+    later = [call for call in run.forwards if call.step] or run.forwards
+    if any(call.training or any(call.modes.values()) for call in later):
         return passed("It is in train mode.")
     first = subject.once(rehearsal).forwards
     always = first and not any(call.training for call in first)

@@ -147,16 +147,16 @@ def accuracy_of_several_answers_is_right(subject: Subject):
     right, wrong = (
         evaluate(subject, subject.model(), outputs_off(subject, by), [subject.val]).metrics for by in (0, 1)
     )
-    for name in filter(is_accuracy, right):
-        if not any(_near(right[name], unit) for unit in (1, 100)):
-            said = f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones"
-            axis = _axis_looked_along(subject, right[name])
-            why = "it is divided by the wrong number of answers"
-            if axis is not None:
-                why = (
-                    f"the greatest is looked for along axis {axis}, classes stand along {subject.once(axis_of_classes)}"
-                )
-            return WRONG.failed(f"{said}: {why}.")
+    for name in (each for each in right if is_accuracy(each) or MEANS.search(each.lower())):
+        if any(_near(right[name], unit) for unit in (1, 100)):
+            continue
+        said = f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones"
+        axis = _axis_looked_along(subject, right[name])
+        if axis is not None:
+            along = subject.once(axis_of_classes)
+            return WRONG.failed(f"{said}: the greatest is looked for along axis {axis}, classes stand along {along}.")
+        if is_accuracy(name):
+            return WRONG.failed(f"{said}: it is divided by the wrong number of answers.")
     return passed("It is.", right=right, wrong=wrong)
 
 

@@ -10,16 +10,17 @@ from recipe_core.checks.optimisation import UPHILL, share_of_sum
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.schedules import LOW, schedule_of
+from recipe_core.checks.schedules import LOW, batches_per_epoch, schedule_of
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
 STEPS = 30
 PROBES = 4  # batches that the loss is measured on
-USUAL_STEPS = 10_000  # of a training whose length is not told
+USUAL_STEPS, USUAL_EPOCHS = 10_000, 100  # of a training whose length is not told
 FEW_STEPS = 1000  # a training that is shorter is a trial
 STILL = 1e-2  # the share of their own length that weights move by in the whole training, if it is too low
 CRAWL = 1e-4  # of their own length, that weights move by in a step: a tenth of what is usual
+USUAL = 3e-3  # of their own length, that weights move by in a step at good rates
 OUTGROWN = 10.0  # times the optimizer's own rate
 EXPLODED = 3.0  # times the first loss
 MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of steps to pile up
@@ -28,13 +29,14 @@ LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is 
 BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
 MUCH_MORE = 1.3  # times what is learnt, by a smaller rate, where the loss has exploded on the way
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
+MAGNIFIED = 10.0  # times the gradient of the loss
 CRUSHED, MUCH_FASTER = 0.01, 10  # share of a gradient that clipping leaves; times what is learnt with it
 
 HIGH = Cause(
     "learning-rate-too-high",
     "The steps are so large that training gets worse instead of better.",
     "Lower the learning rate by an order of magnitude or more, or a momentum above 0.95; average the loss over the "
-    "batch.",
+    "batch; divide a loss scale out of the gradients before the step.",
     0.9,
     follows=(
         "not-shuffled",
@@ -43,6 +45,7 @@ HIGH = Cause(
         "loss-rises",
         "train-step-labels-shuffled",
         "pretrained-input-differs",
+        "wrong-mode-in-training",
     ),
 )
 
@@ -130,7 +133,9 @@ def training_lowers_the_loss(subject: Subject):
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
         if longer.share < 1:
-            found = _surpassed(subject, longer, 1 - MUCH_MORE * (1 - longer.share), told) if leaps else None
+            bound = 1 - MUCH_MORE * (1 - longer.share) if leaps else 0.5 * longer.share
+            bold = own.run.update_ratio > BOLD * len(own.run.losses)
+            found = _surpassed(subject, longer, bound, told) if bold else None
             return found or passed(f"{told}, {len(longer.run.losses)} steps to {longer.after:.3g}.")
         told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
         if len(longer.run.losses) < PATIENT and longer.share < EXPLODED:
@@ -143,12 +148,22 @@ def training_lowers_the_loss(subject: Subject):
         other = course(subject, times(factor), scheduled=False, steps=PATIENT if leaps else STEPS)
         if other.share < bound and other.highest < 2:
             return HIGH.failed(
-                f"{told}; with {factor:g} of the learning rate, to {other.after:.3g}.",
+                f"{told}; with {factor:g} of the learning rate, to {other.after:.3g}.{_magnified(subject, own.run)}",
                 curve={"step": list(range(len(own.run.losses))), "loss": own.run.losses},
             )
     if own.share > 1.5:
         return HIGH.unsure(f"{told}, and smaller learning rates do no better; is the loss one that should fall?")
     return passed(f"{told}; smaller learning rates do no better.")
+
+
+def _magnified(subject: Subject, run: Rehearsal) -> str:
+    """A word on gradients that are many times those of the loss."""
+    factor = share_of_sum(subject, run, 1) if run.updates else 1.0
+    return (
+        f" The optimizer gets {factor:,.4g} times the gradient of the loss: was it scaled up and never down again?"
+        if factor > MAGNIFIED
+        else ""
+    )
 
 
 def _outpaced(subject: Subject, own: Course, told: str) -> Result | None:
@@ -229,7 +244,7 @@ def weights_move_far_enough(subject: Subject):
         return skipped("No weight moves, or all are lost to NaN.")
     steps = len(own.run.losses)
     per_step = own.run.update_ratio / steps
-    total = max(subject.pipeline.total_steps or USUAL_STEPS, FEW_STEPS)
+    total = max(subject.pipeline.total_steps or _usual_steps(subject), FEW_STEPS)
     crushed = _is_crushed(subject, own.run)
     told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
     told += ", as the optimizer gets next to nothing of the gradient that the loss has" if crushed else ""
@@ -240,9 +255,10 @@ def weights_move_far_enough(subject: Subject):
         hoped = max(hoped, (1 - longer.share) * total / len(longer.run.losses))
     if hoped > 1 and not crushed:
         return passed(f"{told}, and {steps} steps take the loss from {own.before:.3g} to {own.after:.3g}.")
-    tries = [(STEPS, factor) for factor in (1e2, 1e3, 1e4, 1e6, 1e8)]
-    if per_step < CRAWL:  # what is slow to begin is so at better rates, too
-        tries += [(PATIENT, factor) for factor in (1e2, 1e3, 1e4)]
+    tries = []
+    for factor in sorted((1e2, 1e3, 1e4, 1e6, 1e8), key=lambda each: _far_off(per_step * each)):
+        # What is slow to begin is so at better rates, too.
+        tries += [(STEPS, factor), *([(PATIENT, factor)] if per_step < CRAWL and factor <= 1e4 else [])]
     for tried, factor in tries:
         other = course(subject, times(to_peak * factor), scheduled=False, steps=tried)
         learned = 1 - other.share
@@ -255,6 +271,17 @@ def weights_move_far_enough(subject: Subject):
     if per_step * total > STILL:
         return passed(f"{told}.")
     return LOW.unsure(f"{told}, and larger rates do no better; a longer run would tell.")
+
+
+def _usual_steps(subject: Subject) -> int:
+    """Of a training whose length is not told."""
+    per_epoch = batches_per_epoch(subject)
+    return min(USUAL_STEPS, USUAL_EPOCHS * per_epoch) if per_epoch else USUAL_STEPS
+
+
+def _far_off(per_step: float) -> float:
+    """How many orders of magnitude a step is off the usual size."""
+    return abs(math.log10(max(per_step, 1e-300) / USUAL))
 
 
 def _is_crushed(subject: Subject, run: Rehearsal) -> bool:

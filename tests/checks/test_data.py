@@ -249,6 +249,16 @@ def test_windows_that_overlap_are_found_in_series_of_any_length(overlap):
     assert causes(pipeline, "validation_images_are_new") == ({"split-leak"} if overlap else set())
 
 
+def test_yes_that_is_255_is_found_and_ends_no_check():
+    def one():
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+
+    train, val = loaders(X, 255.0 * (Y > 4))
+    pipeline = Pipeline(one, train, val, 2, loss_fn=F.binary_cross_entropy_with_logits)
+    found = {(each.verdict, each.cause) for each in look(pipeline, *ALL, "the_step_uses_its_batch")}
+    assert ("fail", "targets-out-of-range") in found and not [each for each in found if each[0] == "error"]
+
+
 def test_targets_that_are_images_have_one_scale_in_both_splits():
     x = torch.randn(64, 3, 32, 32)
     train, val = (DataLoader(TensorDataset(x, y), 16) for y in (x, 10 * x + 5))

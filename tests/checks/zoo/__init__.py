@@ -22,6 +22,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     several_answers,
     sixth_look,
     sixth_look_correct,
+    tenth_look,
     unusual_data,
     unusual_models,
     unusual_training,
