@@ -157,9 +157,14 @@ class Decisions:
     @property
     def version(self) -> tuple:
         """Another one as soon as something else may stand: after every act, and with every other catalog."""
+        return self.catalog.version, self.newest_act
+
+    @property
+    def newest_act(self) -> int | None:
+        """The id of the last act, None before the first."""
         with self.store.engine.connect() as connection:
             newest = select(func.max(acts_table.c.id)).where(acts_table.c.dataset == self.dataset)
-            return self.catalog.version, connection.execute(newest).scalar()
+            return connection.execute(newest).scalar()
 
     def current(self) -> pd.DataFrame:
         """One row per sample on which a ruling stands, sorted by key.

@@ -8,6 +8,7 @@ It is always what is known now, while the scan still runs too; `pending()` says 
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -46,6 +47,7 @@ __all__ = ["ALONE", "CLUSTERED", "KINDS", "SEVERITIES", "SUBKINDS", "WHOLE"]
 __all__ += ["Finding", "Findings", "Summary", "known_kind", "sentence"]
 
 CHUNK = 50_000  # findings in memory at once while all are gone through
+PATIENCE = 10.0  # while a scan runs, what is asked every second takes a tenth of the time at most
 COLUMNS = ["id", "severity", *(field.name for field in fields(Finding))]
 
 
@@ -71,7 +73,8 @@ class Findings:
             found += [*self.outliers().summaries(rulings), *self.whole().summaries(rulings)]
             return sorted(found, key=lambda line: (order.index(line.kind), -line.findings, line.subkind))
 
-        return _memory.recall(self.folder, "summary", (self._version, self.decisions.version), make)
+        act, is_changing = self.decisions.newest_act, not self.catalog.is_finished
+        return _memory.recall(self.folder, "summary", (self._version, act), make, exact=act, is_changing=is_changing)
 
     def pending(self) -> list[str]:
         """What is not known yet, a sentence each; nothing is pending where all is."""
@@ -236,6 +239,16 @@ WAITING = {
 }
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """Made of this version; while that goes on changing it may serve until a moment, for the same `exact`."""
+
+    version: Any
+    exact: Any
+    value: Any
+    until: float
+
+
 @dataclass
 class _Memory:
     """The last answers to costly questions: of each dataset and question one, for as long as its version holds."""
@@ -243,21 +256,38 @@ class _Memory:
     size: int
 
     def __post_init__(self) -> None:
-        self._answers: OrderedDict[tuple, tuple[Any, Any]] = OrderedDict()
+        self._answers: OrderedDict[tuple, _Answer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def recall(self, folder: Path, question: str, version: Any, make: Callable[[], Any]) -> Any:
-        """The remembered answer of that version, or the one that `make` gives."""
+    def recall(
+        self,
+        folder: Path,
+        question: str,
+        version: Any,
+        make: Callable[[], Any],
+        exact: Any = None,
+        is_changing: bool = False,
+    ) -> Any:
+        """The remembered answer of that version, or the one that `make` gives.
+
+        Args:
+            is_changing: versions follow each other so fast that an older answer serves for PATIENCE times as long as it
+                took, if this part of the version is the same: `exact`.
+        """
         with self._lock:
             known = self._answers.get((folder, question))
-        if known is None or known[0] != version:
-            known = (version, make())
-            with self._lock:
-                self._answers[folder, question] = known
-                self._answers.move_to_end((folder, question))
-                while len(self._answers) > self.size:
-                    self._answers.popitem(last=False)
-        return known[1]
+        began = time.monotonic()
+        serves = known is not None and is_changing and known.exact == exact and began < known.until
+        if known is None or not (known.version == version or serves):
+            value = make()
+            took = time.monotonic() - began
+            known = _Answer(version, exact, value, time.monotonic() + PATIENCE * took)
+        with self._lock:
+            self._answers[folder, question] = known
+            self._answers.move_to_end((folder, question))
+            while len(self._answers) > self.size:
+                self._answers.popitem(last=False)
+        return known.value
 
 
 _memory = _Memory(size=24)

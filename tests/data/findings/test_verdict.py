@@ -1,13 +1,15 @@
 """The verdict: most harmful first, and a gate that opens when everything bad is ruled on and enough was looked at."""
 
 import json
+import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from planted import findings_in, photos, saved
 
-from recipe_core.data.findings import KINDS
+from recipe_core.data.findings import KINDS, integrity
 from recipe_core.data.findings.tables import catalog_stamp
 from recipe_core.data.findings.verdict import verdict, wanted_looks
 from recipe_core.data.waivers import Waivers
@@ -100,3 +102,27 @@ def test_the_docs_explain_every_kind_and_subkind():
     for kind in KINDS.values():
         assert f"| `{kind.name}` | {kind.severity} |" in docs
         assert [subkind for subkind in kind.subkinds if f"`{subkind}`" not in docs] == []
+
+
+def test_while_a_scan_runs_the_summary_is_made_now_and_then_and_after_each_decision(found, tmp_path, monkeypatch):
+    rows = pq.read_table(tmp_path / "catalog" / "catalog.parquet")
+    parts = tmp_path / "scan" / "1" / "parts"
+    parts.mkdir(parents=True)
+    finished = (tmp_path / "catalog" / "catalog.parquet").rename(tmp_path / "kept")
+    asked = []
+
+    def slow(*given):
+        asked.append(given)
+        time.sleep(0.3)
+        return summaries(*given)
+
+    summaries = integrity.summaries
+    monkeypatch.setattr(integrity, "summaries", slow)
+    pq.write_table(rows.slice(0, 12), parts / "0.parquet")
+    first = found.summary()
+    pq.write_table(rows.slice(12), parts / "1.parquet")
+    assert found.summary() == first and len(asked) == 1
+    found.decisions.decide("exclude", [rows["key"][0].as_py()])
+    assert found.summary() != first and len(asked) == 2
+    finished.rename(tmp_path / "catalog" / "catalog.parquet")
+    assert found.summary() and len(asked) == 3
