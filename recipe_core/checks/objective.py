@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recipe_core.checks.optimisation import CLIPPED, UPHILL
 from recipe_core.checks.probe import names_classes
-from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, reach, reach_in_steps
+from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, in_form, reach, reach_in_steps
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
@@ -82,6 +82,7 @@ class Objective:
         classes, labels = subject.pipeline.num_classes, labels_of(self.targets, subject.pipeline.num_classes)
         if self.like.ndim == 3 and labels is None and self.targets.shape == self.like.shape[:2]:
             labels, self.like = self.targets.flatten().long(), self.like.flatten(0, 1)
+        self._form = in_form(subject, self.like)
         columns = self.like.shape[1] if self.like.ndim == 2 else 1 if self.like.ndim == 1 else 0
         fits = labels is not None and columns in (1, classes)
         self.labels = (
@@ -140,7 +141,7 @@ class Objective:
 
     def right(self, sure: float = 8.0) -> torch.Tensor:
         assert self.labels is not None
-        return answers(self.labels, self.like, sure)
+        return answers(self.labels, self._form, sure)
 
     def wrong(self, sure: float = 8.0, which: torch.Tensor | None = None) -> torch.Tensor:
         """Answers that are wrong for all samples, or right but for these."""
@@ -148,12 +149,12 @@ class Objective:
         classes = max(2, self.like.shape[1] if self.like.ndim == 2 else 1)
         other = (self.labels + 1) % classes
         labels = other if which is None else torch.where(which, other, self.labels)
-        return answers(labels, self.like, sure)
+        return answers(labels, self._form, sure)
 
     def uninformed(self) -> torch.Tensor:
         """The same for all classes."""
         flat = torch.zeros_like(self.like)
-        return as_outputs(flat, self.like) if self.like.ndim == 2 and self.like.shape[1] > 1 else flat
+        return as_outputs(flat, self._form) if self.like.ndim == 2 and self.like.shape[1] > 1 else flat
 
     def within(self, low: float, high: float) -> Iterable[torch.Tensor]:
         """Right answers of outputs that are bounded."""

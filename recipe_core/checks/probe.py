@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipe_core.checks.reach import in_form
 from recipe_core.checks.subject import Sample, Subject, Untold
 from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
@@ -168,9 +169,10 @@ def evaluate(
 
 
 def own_outputs(subject: Subject) -> torch.Tensor:
-    """What the fresh model gives for the first validation batch, in eval mode, on the CPU."""
+    """Outputs of the form that the fresh model gives for the first validation batch, in eval mode, on the CPU."""
     with torch.no_grad():
-        return subject.outputs(subject.model().eval(), subject.val.batches[0][0]).detach().cpu().float()
+        own = subject.outputs(subject.model().eval(), subject.val.batches[0][0]).detach().cpu().float()
+    return in_form(subject, own)
 
 
 def answers_are_heard(subject: Subject) -> bool:

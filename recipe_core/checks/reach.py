@@ -45,6 +45,14 @@ def reach(subject: Subject) -> Reach:
     return _reach(torch.cat(found))
 
 
+def in_form(subject: Subject, outputs: torch.Tensor) -> torch.Tensor:
+    """Outputs that tell probabilities from scores: lower by one where they lie between 0 and 1 by chance only."""
+    if bool((outputs < 0).any() or (outputs > 1).any()):
+        return outputs
+    can = subject.once(reach)
+    return outputs if can.low >= 0 and can.high <= 1.001 else outputs - 1
+
+
 def reach_in_steps(subject: Subject) -> Reach | None:
     """The same of what the train step gives to the loss function; None where that is not seen."""
     found = []

@@ -173,6 +173,7 @@ LET_PASS = [
     ("trains_by_a_mode_set_once (healthy)", "trains_in_train_mode"),
     ("the_greatest_over_words_for_tags (healthy)", "accuracy_of_several_answers_is_right"),
     ("names_become_numbers_in_collate", "samples_are_drawn_equally_often"),
+    ("scores_that_begin_between_zero_and_one", "accuracy_of_known_answers_is_right"),
 ]
 
 

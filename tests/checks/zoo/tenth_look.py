@@ -124,3 +124,30 @@ def names_become_numbers_in_collate():
         train_loader=batches(images.x, images.y, batch_size=32, shuffle=True),
         val_loader=batches(images.val_x, images.val_y, batch_size=64),
     )  # fmt: skip
+
+
+@unusual
+def scores_that_begin_between_zero_and_one():
+    """One score for two classes, cut at zero; that of the fresh model looks like a probability."""
+    images = digits()
+
+    def model():
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1), nn.Flatten(0))
+        nn.init.normal_(net[3].weight, std=0.01)
+        nn.init.constant_(net[3].bias, 0.5)
+        return net
+
+    def batches(x, y, **more):
+        return loader(images.normalise(x), (y > 4).float(), **more)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        scores, y = map(torch.cat, zip(*((model(x), y) for x, y in batches), strict=True))
+        loss = F.binary_cross_entropy_with_logits(scores, y).item()
+        return {"loss": loss, "accuracy": ((scores > 0) == (y > 0.5)).float().mean().item()}
+
+    return Pipeline(
+        model, batches(images.x, images.y, shuffle=True), batches(images.val_x, images.val_y, batch_size=64), 2,
+        loss_fn=F.binary_cross_entropy_with_logits, evaluate=evaluate, optimizer_fn=adam,
+    )  # fmt: skip
