@@ -39,6 +39,7 @@ SUMMED = Cause(
     "Sum over samples and divide by the number of samples; give the loss what it takes in training (logits, not "
     "probabilities); bring outputs and targets to one scale.",
     0.4,
+    follows=("metric-shuffled-labels",),
 )
 PART = Cause(
     "evaluates-part",

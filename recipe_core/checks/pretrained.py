@@ -25,7 +25,7 @@ OTHERWISE_FED = Cause(
 )
 
 
-@check(family="data", stage=1, cost=1.5, causes=[OTHERWISE_FED])
+@check(family="data", stage=1, cost=0.9, causes=[OTHERWISE_FED])
 def pretrained_network_is_fed_as_it_was_trained(subject: Subject) -> Result:
     """Where a network comes with statistics of its own training, those of its activations are no nearer to them after
     another scaling of the inputs, and it does not know the labels better."""
