@@ -19,7 +19,7 @@ ROUNDING = 2e-3  # relative
 ERRORS = re.compile(r"mae|mse|err")
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
-FAR = 1e5  # times the right outputs: beyond any factor that scales differ by
+FAR = 100  # times the largest target
 
 OTHER_OUTPUT = Cause(
     "evaluates-other-output",
@@ -108,29 +108,43 @@ def metrics_of_a_regression_are_right(subject: Subject):
                 f"{shares[0]:.4g}."
             )
         if ERRORS.search(low) and math.isfinite(value) and abs(value) > ROUNDING * abs(others[name]):
-            if factor := _healing_factor(subject, name):
+            if scale := _other_scale(subject, name):
+                factor, added = scale
+                plus = (
+                    f" {'plus' if added > 0 else 'minus'} {abs(added):.4g}"
+                    if abs(added) > 0.01 * float(y.std())
+                    else ""
+                )
                 return SUMMED.failed(
-                    f"{name} is {value:.4g} for outputs that are right, and 0 for {factor:.4g} times those: it "
+                    f"{name} is {value:.4g} for outputs that are right, and 0 for {factor:.4g} times those{plus}: it "
                     "compares outputs and targets on two scales."
                 )
             return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
     return passed("They are right for outputs that are known.", right=right, others=others)
 
 
-def _healing_factor(subject: Subject, name: str) -> float | None:
-    """How many times the right outputs an error is zero for, if it is an absolute or a squared one."""
-    like, y = subject.once(own_outputs), subject.val.y.float()
+def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:
+    """The factor and the shift by which right outputs have no error, if it is an absolute or a squared one.
 
-    def error(factor: float) -> float:
-        outputs = (factor * y).reshape(len(y), *like.shape[1:])
+    It may multiply outputs by something and shift them before it compares them: what it is for outputs that are all
+    far above or far below tells both.
+    """
+    like, y = subject.once(own_outputs), subject.val.y.double()
+
+    def error(outputs: torch.Tensor) -> float:
+        outputs = outputs.float().reshape(len(y), *like.shape[1:])
         return evaluate(subject, subject.model(), _always(outputs), [subject.val]).metrics[name]
 
-    none, far = error(0.0), error(FAR)
+    far = FAR * float(y.abs().max())
+    above, below = (error(torch.full_like(y, each)) for each in (far, -far))
+    usual = error(torch.zeros_like(y))
     for power in (1.0, 0.5):
-        if min(none, far) > 0:
-            factor = FAR * none**power / (none**power + far**power)
-            if error(factor) < ROUNDING * none:
-                return factor
+        high, low = above**power, below**power
+        times, shift = (high + low) / (2 * far), (high - low) / 2  # shift: less the targets' mean
+        if times > 0 and math.isfinite(times):
+            factor, added = 1 / times, -(shift + float(y.mean())) / times
+            if error(factor * y + added) < ROUNDING * usual:
+                return factor, added
     return None
 
 

@@ -2,10 +2,10 @@
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 from recipe_core.checks.probe import marks
 
@@ -15,7 +15,6 @@ MOST_NEW = 500  # validation samples
 FEWEST, COPIES = 5, 0.03  # that overlap, and their share
 LEAST_SIDE, PATCH, LEAST_VALUES = 16, 8, 24  # px; px of a part of a picture; different numbers that it has
 MOST_PLACES = 2_000_000  # of parts in all training pictures
-SAME = 1e-9  # of the size of a part's mark: rounding
 KINDRED = 0.05  # share of training pictures that are one picture moved, as drawings of one thing may be
 
 
@@ -59,10 +58,9 @@ def tiles(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
         return None
     seen, new = seen[: max(FEWEST, MOST_PLACES // (new.shape[2] * new.shape[3]))], new[:MOST_NEW]
     found = defaultdict(set)
-    for top, left in itertools.product((0, new.shape[2] - PATCH), (0, new.shape[3] - PATCH)):
-        for one, other, down, across in _same_parts(seen, new, top, left):
-            if (down, across) != (0, 0) and torch.equal(*_common(new[one], seen[other], down, across)):
-                found[one].add(other)
+    for one, other, down, across in _same_parts(seen, new):
+        if (down, across) != (0, 0) and torch.equal(*_common(new[one], seen[other], down, across)):
+            found[one].add(other)
     copies = sum(len(others) <= max(1.0, KINDRED * len(seen)) for others in found.values())
     return _unless_few(
         copies,
@@ -72,23 +70,32 @@ def tiles(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     )
 
 
-def _same_parts(seen: torch.Tensor, new: torch.Tensor, top: int, left: int) -> list[tuple[int, int, int, int]]:
+def _same_parts(seen: torch.Tensor, new: torch.Tensor) -> Iterator[tuple[int, int, int, int]]:
     """Where a corner of a picture stands in another: number of either, and by how much it is moved down and right."""
-    corners = new[:, :, top : top + PATCH, left : left + PATCH]
-    telling = torch.tensor([row for row, each in enumerate(corners) if len(each.unique()) >= LEAST_VALUES])
-    if not len(telling):
-        return []
-    kernel = torch.rand(1, seen.shape[1], PATCH, PATCH, generator=torch.Generator().manual_seed(0), dtype=torch.double)
-    known, order = (corners[telling].double() * kernel).sum((1, 2, 3)).sort()
-    size, found = known.abs().max().clamp_min(1.0), []
-    for start in range(0, len(seen), 256):
-        here = F.conv2d(seen[start : start + 256].double(), kernel)[:, 0]
-        first = torch.searchsorted(known, here - SAME * size)
-        hits = (known[first.clamp_max(len(known) - 1)] - here).abs() <= SAME * size
-        for image, down, across in hits.nonzero().tolist():
-            one = int(telling[order[first[image, down, across]]])
-            found.append((one, start + image, down - top, across - left))
-    return found
+    corners: dict[float, list[tuple[int, int, int]]] = defaultdict(list)
+    marked = _marked(new)
+    for top, left in itertools.product((0, new.shape[2] - PATCH), (0, new.shape[3] - PATCH)):
+        values = new[:, :, top : top + PATCH, left : left + PATCH].flatten(1).sort(1).values.diff(dim=1) != 0
+        for row in (values.sum(1) + 1 >= LEAST_VALUES).nonzero().flatten().tolist():
+            corners[float(marked[row, top, left])].append((row, top, left))
+    known = torch.tensor(sorted(corners), dtype=torch.double)
+    for start in range(0, len(seen) if corners else 0, 256):
+        here = _marked(seen[start : start + 256])
+        nearest = known[torch.searchsorted(known, here).clamp_max(len(known) - 1)]
+        for image, down, across in (nearest == here).nonzero().tolist():
+            for one, top, left in corners[float(here[image, down, across])]:
+                yield one, start + image, down - top, across - left
+
+
+def _marked(x: torch.Tensor) -> torch.Tensor:
+    """float64 (n, h - 7, w - 7): a number for each part of pictures that begins there, the same for the same part."""
+    chance = torch.Generator().manual_seed(0)
+    channels, rows, columns = (torch.rand(size, generator=chance).tolist() for size in (x.shape[1], PATCH, PATCH))
+    height, width = x.shape[2] - PATCH + 1, x.shape[3] - PATCH + 1
+    # Sums of slices, as a part's number is the same to the last bit wherever the part stands.
+    mixed = sum(each * weight for each, weight in zip(x.double().unbind(1), channels, strict=True))
+    mixed = sum(mixed[:, place : place + height] * weight for place, weight in enumerate(rows))
+    return sum(mixed[:, :, place : place + width] * weight for place, weight in enumerate(columns))
 
 
 def _common(one: torch.Tensor, other: torch.Tensor, down: int, across: int) -> tuple[torch.Tensor, torch.Tensor]:

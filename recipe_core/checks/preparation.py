@@ -36,7 +36,7 @@ OTHERWISE = Cause(
     "channels, orientation, resolution), so that the metrics tell little.",
     "Use one function for what both splits have in common (decode, resize, normalise); augment in training only.",
     0.8,
-    follows=("augmentation-changes-label",),
+    follows=("augmentation-changes-label", "classes-missing"),
 )
 
 

@@ -27,6 +27,7 @@ LOW = Cause(
         "optimizer-over-other-parameters",
         "probabilities-as-logits",
         "update-taken-back",
+        "initial-loss-off",
     ),
 )
 EARLY = Cause(

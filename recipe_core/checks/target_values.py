@@ -25,7 +25,8 @@ WRONG_TYPE = Cause(
     "targets-wrong-type",
     "Targets have another shape or type than the outputs that they are compared with: they are broadcast against each "
     "other, so that each output is compared with all targets, or cut off to whole numbers.",
-    "Give targets the shape and type of the outputs, for instance by targets.view_as(outputs).float().",
+    "Give targets the shape and type of the outputs, for instance by targets.view_as(outputs).float(); fractions need "
+    "floats from where the dataset makes them.",
     0.9,
 )
 OUT_OF_RANGE = Cause(

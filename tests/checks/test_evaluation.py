@@ -211,11 +211,12 @@ def of_a_regression(metrics):
 
 
 @pytest.mark.parametrize("name", ["mae", "mse"])
-def test_outputs_and_targets_of_two_scales_are_told_with_their_factor(name):
+@pytest.mark.parametrize(("shift", "said"), [(0.0, "0.025 times those:"), (60.0, "0.025 times those minus 1.5:")])
+def test_outputs_and_targets_of_two_scales_are_told_with_what_is_between_them(name, shift, said):
     error = {"mae": F.l1_loss, "mse": F.mse_loss}[name]
-    pipeline = of_a_regression(lambda outputs, targets: {name: error(40 * outputs, targets).item()})
+    pipeline = of_a_regression(lambda outputs, targets: {name: error(40 * outputs + shift, targets).item()})
     verdict, message = told(pipeline, "metrics_of_a_regression_are_right")
-    assert verdict == "fail" and "0 for 0.025 times those" in message
+    assert verdict == "fail" and said in message
 
 
 def test_an_evaluation_that_cannot_take_outputs_without_an_error_is_let_be():
