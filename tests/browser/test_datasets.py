@@ -112,12 +112,12 @@ def test_an_uploaded_zip_is_scanned_and_its_tiff_is_shown(page: Page, dashboard:
 
 
 def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashboard: Dashboard):
-    image = make_many(dashboard.folder / "many", 2_500, (2048, 1536))  # more than anybody waits for
+    image = make_many(dashboard.folder / "many", 1_500, (2048, 1536))  # more than anybody waits for
     look_at(page, dashboard.folder / "many")
-    understood(page, "flat folder: 2,500 samples")
+    understood(page, "flat folder: 1,500 samples")
     press(page, "Add and scan")
     card = widget(page, "card-many")
-    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 2,500"))).to_be_visible(timeout=SLOW)
+    expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 1,500"))).to_be_visible(timeout=SLOW)
     card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
     expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
@@ -128,7 +128,7 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     picture(100, 0, (16, 16)).save(image, "JPEG")  # all that are left are quick to read now
     card.get_by_role("button", name="Resume scan").click()
     scanned(page, "many")
-    expect(card.get_by_text("2,500 samples, ", exact=False)).to_be_visible()
+    expect(card.get_by_text("1,500 samples, ", exact=False)).to_be_visible()
     picture(100, 1, (64, 48)).save(image, "JPEG")  # all have changed, so the second scan takes seconds, too
     card.get_by_role("button", name="Rescan").click()
     expect(card.get_by_role("button", name="Cancel scan")).to_be_visible(timeout=SLOW)
@@ -136,17 +136,18 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
 
 
 def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is_named(
-    page: Page, dashboard: Dashboard, tmp_path: Path
+    page: Page, dashboard: Dashboard
 ):
-    make_many(tmp_path / "many", 1_000)  # seconds of work
-    look_at(page, tmp_path / "many")
-    enter(page, "Name", tmp_path.name)
+    make_many(dashboard.folder / "scanning", 2_500, (2048, 1536))  # more than anybody waits for
+    look_at(page, dashboard.folder / "scanning")
     press(page, "Add and scan")
-    expect(widget(page, f"card-{tmp_path.name}").get_by_text("Scan: ", exact=False)).to_be_visible()
+    card = widget(page, "card-scanning")
+    expect(card.get_by_text("Scan: ", exact=False)).to_be_visible()
     look_at(page, dashboard.folder / "table")
     expect(page.get_by_label("Name", exact=True)).to_have_value("table")
     enter(page, "Name", "second")
-    scanned(page, tmp_path.name)
+    Workspace(dashboard.folder / "workspace").dataset("scanning").stop_scan()
+    expect(card.get_by_text("The scan was cancelled.", exact=False)).to_be_visible()
     settled(page)
     expect(page.get_by_label("Name", exact=True)).to_have_value("second")
     page.keyboard.press("Escape")
