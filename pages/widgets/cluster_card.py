@@ -46,11 +46,11 @@ def cluster_card(dataset: Dataset, finding: Finding, tiles: Mapping[str, Tile], 
             if finding.decided:
                 st.badge("decided", icon=":material/check:", color="green")
             st.markdown(plain(finding.message), width="content")
-        differences = finding.differences_from(best)
-        drawn = sorted(
-            (tiles[key] for key in shown_keys(finding) if key in tiles), key=lambda tile: tile.id not in best
-        )
-        drawn = [replace(tile, reason=_reason(tile, best, differences)) for tile in drawn]
+        drawn = [tiles[key] for key in shown_keys(finding) if key in tiles]
+        stays = _staying(drawn, best)
+        differences = finding.differences_from(stays)
+        drawn = [replace(tile, reason=_reason(tile, best, stays, differences)) for tile in drawn]
+        drawn.sort(key=lambda tile: tile.id not in stays)
         now = chosen(place, dataset.name)
         gallery(
             [Group("", len(finding.samples), drawn)],
@@ -80,14 +80,21 @@ def _settle(dataset: Dataset, finding: Finding) -> None:
         )
 
 
-def _reason(tile: Tile, best: set[str], differences: Mapping[str, Difference]) -> str:
-    if tile.id in best:
-        return "★ would be kept"
+def _staying(drawn: Sequence[Tile], best: set[str]) -> set[str]:
+    """Those that would be kept; where nothing would be excluded any more, those that were not."""
+    would = {tile.id for tile in drawn if tile.id in best}
+    excluded = {tile.id for tile in drawn if tile.state == "exclude"}
+    return would or ({tile.id for tile in drawn} - excluded if excluded else set())
+
+
+def _reason(tile: Tile, best: set[str], stays: set[str], differences: Mapping[str, Difference]) -> str:
+    if tile.id in stays:
+        return "★ would be kept" if tile.id in best else "★ kept"
     if tile.id not in differences:
         return "an exact copy"
     difference = differences[tile.id]
     told = f"{name_of(difference.subkind).lower()}, {difference.similarity:.2f} alike"
-    return told if difference.other in best else f"{told} to another"
+    return told if difference.other in stays else f"{told} to another"
 
 
 def _place(finding: Finding) -> str:

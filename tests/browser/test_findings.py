@@ -130,6 +130,7 @@ def test_a_threshold_is_moved_and_clusters_are_settled(page: Page, dashboard: Da
     press(page, "Exclude 1 sample")
     told(page, "Excluded 1 sample.")
     expect(cluster(page, similar[0])).to_contain_text("decided")
+    expect(cluster(page, similar[0]).locator(".tile").first).to_contain_text("★ kept")
     press(page, "Undo")
     told(page, "Undone.")
     dashboard.open(page, "duplicates?dataset=shades&kind=near_duplicate")
