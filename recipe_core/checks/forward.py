@@ -21,6 +21,7 @@ SURE = 6.0  # deviations of what shuffled labels give
 MOST_DEAF = 0.5  # of the texts: those that nothing fills up may be heard all the same
 FADED = 1e-4  # of the largest influence
 AXES = {2: ("columns",), 3: ("places", "columns"), 4: ("channels", "rows", "columns")}
+AXES[5] = ("pictures", "frames", "rows", "columns")  # several pictures, or a clip with its channels before or behind
 IGNORED = 0.3  # of the rows or columns, side by side; what a stride leaves over is less, even of 8 x 8 pixels
 
 MIXED = Cause(

@@ -43,6 +43,7 @@ VANISHING = Cause(
     "The gradient fades on its way to the first layers, which hardly learn.",
     "Use ReLU, normalisation or residual connections instead of many sigmoids in a row.",
     0.7,
+    follows=("inputs-not-scaled",),
 )
 EPOCHS = 50  # in which a batch norm should have learnt its statistics
 

@@ -1,4 +1,4 @@
-"""What a tenth adversary, told the same as the ninth, tripped the audit up with; all were developed against."""
+"""What a tenth and an eleventh adversary, told the same as the ninth, tripped the audit up with; developed against."""
 
 from functools import partial
 
@@ -151,3 +151,34 @@ def scores_that_begin_between_zero_and_one():
         model, batches(images.x, images.y, shuffle=True), batches(images.val_x, images.val_y, batch_size=64), 2,
         loss_fn=F.binary_cross_entropy_with_logits, evaluate=evaluate, optimizer_fn=adam,
     )  # fmt: skip
+
+
+class BothSides(nn.Module):
+    """Whether two pictures show the same digit, by an encoder that they share."""
+
+    def __init__(self, reads_second):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 24))
+        self.head, self.reads_second = nn.Sequential(nn.Linear(72, 48), nn.ReLU(), nn.Linear(48, 2)), reads_second
+
+    def forward(self, pairs):
+        one, other = self.encoder(pairs[:, 0]), self.encoder(pairs[:, int(self.reads_second)])
+        return self.head(torch.cat([one, other, (one - other).abs()], 1))
+
+
+@bug("model", "input-partly-ignored")
+def the_same_picture_on_both_sides(broken):
+    images = digits()
+
+    def pairs(x, y, count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        order = y.argsort(stable=True)  # neighbours in it are of one class
+        first = torch.randint(0, len(y) - 1, (count,), generator=chance)
+        second = torch.where(torch.rand(count, generator=chance) < 0.5, first + 1, first.flip(0))
+        first, second = order[first], order[second]
+        return torch.stack([images.normalise(x)[first], images.normalise(x)[second]], 1), (y[first] == y[second]).long()
+
+    train, val = pairs(images.x, images.y, 1500, 0), pairs(images.val_x, images.val_y, 300, 1)
+    return Pipeline(
+        partial(BothSides, not broken), loader(*train, shuffle=True), loader(*val, 64), 2, optimizer_fn=adam
+    )
