@@ -68,6 +68,7 @@ WRONG = Cause(
         "loss-over-wrong-axis",
         "evaluation-keeps-state",
         "metric-scale",
+        "loss-rises",
     ),
 )
 
