@@ -303,6 +303,9 @@ def _explained(sample: Sample, loss: float, known: _Known):
         "the sum over samples divided by the number of batches": mean * total / count,
         "the mean divided by the size of a batch": mean / sample.sizes[0],
     }
+    if (each := sample.y[0].numel()) > 1:  # a mean over samples of what is summed in each is one, too
+        sums["the sum over all targets of all samples"] = mean * total * each
+        sums["the sum over all targets divided by the number of batches"] = mean * total * each / count
     for name, value in sums.items():
         if _near(loss, value):
             return SUMMED.failed(f"{said}, {name}.", expected=mean, loss=loss)

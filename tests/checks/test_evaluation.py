@@ -224,3 +224,21 @@ def test_an_evaluation_that_cannot_take_outputs_without_an_error_is_let_be():
     pipeline = of_a_regression(lambda outputs, targets: {"psnr": -10 * math.log10(F.mse_loss(outputs, targets))})
     results = look(pipeline, "metrics_of_a_regression_are_right", "right_outputs_have_the_least_loss")
     assert {each.verdict for each in results} == {"skipped"}
+
+
+@pytest.mark.parametrize(
+    ("over_samples", "verdict"),
+    [(False, "fail"), (True, "pass")],  # a sum over each sample's targets, and then the mean, is a loss of its own
+)
+def test_a_sum_over_all_targets_of_a_batch_is_told(over_samples, verdict):
+    x = torch.randn(160, 4, generator=torch.Generator().manual_seed(0))
+    batches = DataLoader(TensorDataset(x, x[:, :2]), 40)
+
+    @torch.no_grad()
+    def evaluate(model, loader):
+        model.eval()
+        sums = [(F.smooth_l1_loss(model(x), y, reduction="sum").item(), len(x)) for x, y in loader]
+        return {"loss": sum(each for each, _ in sums) / (sum(n for _, n in sums) if over_samples else len(sums))}
+
+    pipeline = Pipeline(lambda: nn.Linear(4, 2), batches, batches, 0, loss_fn=F.smooth_l1_loss, evaluate=evaluate)
+    assert told(pipeline, "loss_of_known_outputs_is_right")[0] == verdict
