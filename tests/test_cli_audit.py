@@ -59,6 +59,7 @@ def test_a_waived_cause_fails_nothing(file, capsys):
 
 LOADERS = """
 import time
+import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from recipe_core import Pipeline
@@ -87,6 +88,9 @@ def broken():
 def waits():
     return over(Waits())
 
+def named():
+    return over([({"image": torch.rand(4, 3)}, torch.zeros(4).long())] * 3)
+
 def empty():
     return over([])
 
@@ -101,6 +105,7 @@ def never():
     [
         ("broken", "The training loader gave no batch (x, y): OSError: image 0 is broken."),
         ("waits", "The training loader gave no batch within the 1 s given."),
+        ("named", "TypeError: x and y have to be a tensor each, one of them is a dict"),
         ("empty", "The training loader is empty"),
         ("never", "it has not made a pipeline within 1 s."),
     ],

@@ -265,7 +265,7 @@ class Subject:
             self.check_time()
             try:
                 # A copy: a loader may fill the same tensor again.
-                x, y = (part.clone() for part in next(iterator))
+                x, y = (_tensor(part).clone() for part in next(iterator))
             except StopIteration:
                 complete = True
                 break
@@ -359,6 +359,13 @@ class Subject:
             per_epoch = len(self.train.batches)
             if scheduler and (pipeline.scheduler_interval == "step" or (index + 1) % per_epoch == 0):
                 scheduler.step()
+
+
+def _tensor(part: Any) -> torch.Tensor:
+    if not isinstance(part, torch.Tensor):
+        kind = type(part).__name__
+        raise TypeError(f"x and y have to be a tensor each, one of them is a {kind}; put it into one, for the audit")
+    return part
 
 
 def by_index(dataset: Any) -> bool:
