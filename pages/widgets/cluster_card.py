@@ -47,7 +47,7 @@ def cluster_card(dataset: Dataset, finding: Finding, tiles: Mapping[str, Tile], 
                 st.badge("decided", icon=":material/check:", color="green")
             st.markdown(plain(finding.message), width="content")
         drawn = [tiles[key] for key in shown_keys(finding) if key in tiles]
-        stays = _staying(drawn, best)
+        stays = _staying(finding, drawn, best)
         differences = finding.differences_from(stays)
         drawn = [replace(tile, reason=_reason(tile, best, stays, differences)) for tile in drawn]
         drawn.sort(key=lambda tile: tile.id not in stays)
@@ -80,9 +80,9 @@ def _settle(dataset: Dataset, finding: Finding) -> None:
         )
 
 
-def _staying(drawn: Sequence[Tile], best: set[str]) -> set[str]:
+def _staying(finding: Finding, drawn: Sequence[Tile], best: set[str]) -> set[str]:
     """Those that would be kept; where nothing would be excluded any more, those that were not."""
-    would = {tile.id for tile in drawn if tile.id in best}
+    would = {key for key in finding.samples if key in best}
     excluded = {tile.id for tile in drawn if tile.state == "exclude"}
     return would or ({tile.id for tile in drawn} - excluded if excluded else set())
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
@@ -227,16 +226,15 @@ def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor 
         if found and time.monotonic() - started > seconds:
             break
         item = dataset[row]
-        if not (isinstance(item, tuple | list) and len(item) > 1 and _is_number(item[1])):
-            return None  # the loader's collate_fn makes labels of something else
-        found.append(torch.as_tensor(item[1]))
+        if not (isinstance(item, tuple | list) and len(item) > 1):
+            return None
+        try:
+            found.append(torch.as_tensor(item[1]))
+        except (TypeError, ValueError, RuntimeError):
+            return None  # words, or a label of several parts, of which the loader's collate_fn makes one
     with contextlib.suppress(RuntimeError, ValueError):
         return labels_of(torch.stack(found), subject.pipeline.num_classes)
     return None
-
-
-def _is_number(label: Any) -> bool:
-    return isinstance(label, torch.Tensor) or np.issubdtype(np.asarray(label).dtype, np.number)
 
 
 def _whole_pass(subject: Subject, loader: Any, sample: Sample) -> Sample:

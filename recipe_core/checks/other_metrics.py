@@ -137,14 +137,15 @@ def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:
 
     far = FAR * float(y.abs().max())
     above, below = (error(torch.full_like(y, each)) for each in (far, -far))
+    if not min(far, above, below) > 0:
+        return None
     usual = error(torch.zeros_like(y))
     for power in (1.0, 0.5):
         high, low = above**power, below**power
         times, shift = (high + low) / (2 * far), (high - low) / 2  # shift: less the targets' mean
-        if times > 0 and math.isfinite(times):
-            factor, added = 1 / times, -(shift + float(y.mean())) / times
-            if error(factor * y + added) < ROUNDING * usual:
-                return factor, added
+        factor, added = 1 / times, -(shift + float(y.mean())) / times
+        if math.isfinite(times) and error(factor * y + added) < ROUNDING * usual:
+            return factor, added
     return None
 
 

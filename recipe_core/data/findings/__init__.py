@@ -274,19 +274,21 @@ class _Memory:
             is_changing: versions follow each other so fast that an older answer serves for PATIENCE times as long as it
                 took, if this part of the version is the same: `exact`.
         """
+        key = (folder, question)
         with self._lock:
-            known = self._answers.get((folder, question))
+            if known := self._answers.get(key):
+                self._answers.move_to_end(key)
         began = time.monotonic()
         serves = known is not None and is_changing and known.exact == exact and began < known.until
         if known is None or not (known.version == version or serves):
             value = make()
-            took = time.monotonic() - began
-            known = _Answer(version, exact, value, time.monotonic() + PATIENCE * took)
-        with self._lock:
-            self._answers[folder, question] = known
-            self._answers.move_to_end((folder, question))
-            while len(self._answers) > self.size:
-                self._answers.popitem(last=False)
+            now = time.monotonic()
+            known = _Answer(version, exact, value, now + PATIENCE * (now - began))
+            with self._lock:
+                self._answers[key] = known
+                self._answers.move_to_end(key)
+                while len(self._answers) > self.size:
+                    self._answers.popitem(last=False)
         return known.value
 
 
