@@ -89,7 +89,7 @@ def waits():
     return over(Waits())
 
 def named():
-    return over([({"image": torch.rand(4, 3)}, torch.zeros(4).long())] * 3)
+    return over([({"image": torch.rand(4, 3), "name": ["a", "b", "c", "d"]}, torch.zeros(4).long())] * 3)
 
 def empty():
     return over([])
@@ -105,7 +105,7 @@ def never():
     [
         ("broken", "The training loader gave no batch (x, y): OSError: image 0 is broken."),
         ("waits", "The training loader gave no batch within the 1 s given."),
-        ("named", "TypeError: x and y have to be a tensor each, one of them is a dict"),
+        ("named", "TypeError: of inputs that are a dict, tuple or list each part has to be a tensor"),
         ("empty", "The training loader is empty"),
         ("never", "it has not made a pipeline within 1 s."),
     ],

@@ -22,8 +22,9 @@ exactly; a table whose rows and targets stand in two orders, which stays a quest
 moved; one block used in place of several; attention that is several times too sharp; a network that cannot tell the
 order of anything but words; what is wrong with metrics of a name of their own ("acc@5"), unless it depends on the
 batches; and whatever needs more than the budget or the {samples} samples of a split that are looked at. Models compiled
-to TorchScript take no hooks, so that most checks cannot be done on them. Inputs that are no single tensor, as a dict of
-them, cannot be audited.
+to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a dict, a tuple or a list of
+tensors: images of one size, with numbers beside them, are looked at as channels of one image, all else as columns of
+one table; texts that are several tensors of whole numbers, and targets that are several tensors, cannot be audited.
 """
 
 

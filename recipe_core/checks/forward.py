@@ -216,6 +216,8 @@ def outputs_follow_the_input(subject: Subject):
         return skipped("No gradient reaches the input.")
     if told := _colour_is_lost(subject, model, x):
         return PARTLY.failed(told)
+    if parts := subject.parts.lost(x, (influence.reshape(len(influence), -1).sum(1) == 0).nonzero().flatten().tolist()):
+        return PARTLY.failed(f"Of the inputs {', '.join(parts)} has no influence on the outputs.", parts=parts)
     for axis, name in enumerate(AXES.get(x.ndim, ())):
         per_slice = influence.movedim(axis, 0).reshape(influence.shape[axis], -1).sum(1)
         lost = [number for number, each in enumerate(per_slice.tolist()) if not each]

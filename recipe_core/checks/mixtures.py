@@ -70,11 +70,11 @@ def _tried(
     """Images and targets of some batches, and what was made of them."""
     for items in _raw_items(subject, name):
         subject.check_time()
-        together = change if name == COLLATE else lambda each: change(*default_collate(each))
+        make = change if name == COLLATE else lambda each: change(*default_collate(each))
         with contextlib.suppress(RuntimeError, ValueError, TypeError, IndexError):
             # A sample that is a batch of its own has nothing to be mixed with; in all else it is prepared alike.
-            alone, targets = zip(*[together([item]) for item in items], strict=True)
-            made, told = together(items)
+            alone, targets = zip(*[subject.batch(make([item])) for item in items], strict=True)
+            made, told = subject.batch(make(items))
             if made.ndim == 2 and not made.is_floating_point():  # texts, filled up to the longest of their batch
                 alone = tuple(F.pad(x, (0, made.shape[1] - x.shape[1])) for x in alone)
             yield torch.cat(alone), torch.cat(targets), made, told

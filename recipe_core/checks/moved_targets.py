@@ -82,5 +82,5 @@ def _readings(subject: Subject) -> list[tuple[torch.Tensor, torch.Tensor]]:
     found = []
     for _ in range(READINGS):
         subject.check_time()
-        found.append(tuple(collate([dataset[row] for row in rows])))  # type: ignore[index]
+        found.append(subject.batch(collate([dataset[row] for row in rows])))  # type: ignore[index]
     return found

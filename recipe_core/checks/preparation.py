@@ -158,8 +158,8 @@ def _changed_back(both: Lessons) -> Result | None:
     undone = best_change(both)
     if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in numbered(both)):
         return None
-    if both.val.strength < LEARNT:
-        return None  # its own labels tell nothing
+    if min(both.train.strength, both.val.strength) < LEARNT:
+        return None  # labels of one that tell nothing hold for the other by chance
     of = "validation images" if both.val.labels is not None else "variance of the validation targets"
     return OTHERWISE.failed(
         f"What is learnt in training tells {undone.right:.0%} of the {of} when images are {undone.best}, "

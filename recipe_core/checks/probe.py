@@ -138,9 +138,9 @@ def evaluate(
     names = {module: name or type(module).__name__ for name, module in model.named_modules()}
 
     def answer(module: nn.Module, args: tuple, kwargs: dict, outputs: Any) -> Any:
-        inputs = [each for each in [*args, *kwargs.values()] if isinstance(each, torch.Tensor)]
-        trial.inputs += [each.detach().cpu().clone() for each in inputs]
-        rows = replay.rows(inputs[0]) if given and inputs else None
+        seen = subject.parts.seen(args, kwargs)
+        trial.inputs += [each.detach().cpu().clone() for each in seen]
+        rows = replay.rows(seen[0]) if given and seen else None
         return outputs if rows is None else _replaced(outputs, given[rows[0]][rows[1]], place)
 
     def look(module: nn.Module, inputs: Any) -> None:

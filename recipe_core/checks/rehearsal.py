@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from recipe_core.checks.parts import Parts
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.fit import endless
@@ -127,7 +128,7 @@ def rehearse(
     optimizer = subject.optimizer(model)
     schedule = pipeline.scheduler_fn(optimizer) if pipeline.scheduler_fn and scheduled else None
     change(optimizer)
-    seen = _Seen(model, pipeline.loss_fn, scale)
+    seen = _Seen(model, pipeline.loss_fn, scale, subject.parts)
     before = {name: each.detach().clone() for name, each in model.named_parameters()}
     taken, losses = [], []
     seconds, started = max(1.0, SHARE_OF_TIME * subject.budget), time.monotonic()
@@ -160,8 +161,8 @@ def rehearse(
 class _Seen:
     """Watches a model, its loss and all optimizers."""
 
-    def __init__(self, model: nn.Module, loss_fn: Callable, scale: float):
-        self.model, self._loss_fn, self._scale = model, loss_fn, scale
+    def __init__(self, model: nn.Module, loss_fn: Callable, scale: float, parts: Parts):
+        self.model, self._loss_fn, self._scale, self._parts = model, loss_fn, scale, parts
         self.step = 0
         self.forwards: list[ForwardCall] = []
         self.calls: list[LossCall] = []
@@ -191,7 +192,7 @@ class _Seen:
 
     def _forward(self, module: nn.Module, inputs, named) -> None:
         if self.step < KEPT:
-            x = next((each for each in (*inputs, *named.values()) if isinstance(each, torch.Tensor)), None)
+            x = next(iter(self._parts.seen(inputs, named)), None)
             layers = {name: each.training for name, each in module.named_modules() if acts_by_mode(each)}
             self.forwards.append(ForwardCall(self.step, _detached(x), module.training, layers, torch.is_grad_enabled()))
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import IterableDataset, default_collate
 
 from recipe_core.checks.keep import Kept
+from recipe_core.checks.parts import Parts
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.fit import endless
 from recipe_core.training.pipeline import Pipeline, on_device_of
@@ -123,7 +124,8 @@ class Subject:
     """A pipeline under audit. Nothing here is the caller's to keep: see `untouched`."""
 
     def __init__(self, pipeline: Pipeline, seconds: float = 60):
-        self.pipeline = pipeline
+        self.parts = Parts()
+        self.pipeline = self.parts.pipeline(pipeline)
         self.device = torch.device(pipeline.device)
         self.budget = seconds
         self.deadline = time.monotonic() + seconds
@@ -265,7 +267,7 @@ class Subject:
             self.check_time()
             try:
                 # A copy: a loader may fill the same tensor again.
-                x, y = (_tensor(part).clone() for part in next(iterator))
+                x, y = (part.clone() for part in self.batch(next(iterator)))
             except StopIteration:
                 complete = True
                 break
@@ -275,6 +277,13 @@ class Subject:
         else:
             complete = _is_at_end(loader, len(batches))
         return Sample(batches, complete, time.monotonic() - started)
+
+    def batch(self, drawn: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """(x, y) that a loader or a dataset gave, one tensor each."""
+        x, y = drawn
+        if not isinstance(y, torch.Tensor):
+            raise TypeError(f"y has to be a tensor, it is a {type(y).__name__}; put it into one, for the audit")
+        return self.parts.packed(x), y
 
     def _raw(self, given: Iterable | None, loader: Iterable) -> Sample | None:
         if given is not None:
@@ -359,13 +368,6 @@ class Subject:
             per_epoch = len(self.train.batches)
             if scheduler and (pipeline.scheduler_interval == "step" or (index + 1) % per_epoch == 0):
                 scheduler.step()
-
-
-def _tensor(part: Any) -> torch.Tensor:
-    if not isinstance(part, torch.Tensor):
-        kind = type(part).__name__
-        raise TypeError(f"x and y have to be a tensor each, one of them is a {kind}; put it into one, for the audit")
-    return part
 
 
 def by_index(dataset: Any) -> bool:

@@ -7,10 +7,12 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 
 def default_forward(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -40,7 +42,7 @@ def default_train_step(
     x, y = on_device_of(model, batch)
     model.train()
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(x.device.type, autocast) if autocast else nullcontext():
+    with torch.autocast(y.device.type, autocast) if autocast else nullcontext():
         loss = loss_fn(forward(model, x), y)
     loss.backward()
     optimizer.step()
@@ -73,11 +75,11 @@ def default_evaluate(
     return {**found, "accuracy": torch.cat(hits).double().mean().item()} if hits else found
 
 
-def on_device_of(model: nn.Module, batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch (x, y) on the device where the model's parameters are."""
+def on_device_of(model: nn.Module, batch) -> tuple[Any, torch.Tensor]:
+    """The batch (x, y) on the device where the model's parameters are; x may hold several tensors."""
     x, y = batch
-    device = next((parameter.device for parameter in model.parameters()), x.device)
-    return x.to(device), y.to(device)
+    device = next((parameter.device for parameter in model.parameters()), y.device)
+    return tree_map_only(torch.Tensor, lambda part: part.to(device), x), y.to(device)
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Pipeline:
     """Everything one training run consists of, as plain objects. Only the first four are required."""
 
     model_fn: Callable[[], nn.Module]
-    train_loader: Iterable  # yields (x, y) exactly as the network sees them
+    train_loader: Iterable  # yields (x, y) exactly as the network sees them; x may be a dict or tuple of tensors
     val_loader: Iterable
     num_classes: int  # 0 for regression
     loss_fn: Callable = F.cross_entropy  # (outputs, targets) -> scalar

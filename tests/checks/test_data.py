@@ -264,3 +264,11 @@ def test_targets_that_are_images_have_one_scale_in_both_splits():
     train, val = (DataLoader(TensorDataset(x, y), 16) for y in (x, 10 * x + 5))
     pipeline = healthy(model_fn=nn.Identity, train_loader=train, val_loader=val, num_classes=0, loss_fn=F.mse_loss)
     assert causes(pipeline, "targets_of_both_splits_are_on_one_scale") == {"validation-prepared-differently"}
+
+
+def test_labels_that_tell_nothing_of_training_say_nothing_of_its_preparation():
+    """By chance what they tell may hold for validation images that are upside down."""
+    x, y = digits()
+    unrelated = torch.cat([y[(torch.arange(1400) * 7 + 3) % 1400], y[1400:]])
+    train, val = loaders(x, unrelated, 1400, 397)
+    assert not causes(healthy(train_loader=train, val_loader=val), "validation_is_prepared_like_training")

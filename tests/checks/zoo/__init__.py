@@ -20,6 +20,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     second_look_training,
     seventh_look,
     several_answers,
+    several_inputs,
     sixth_look,
     sixth_look_correct,
     tenth_look,

@@ -1,0 +1,90 @@
+"""Inputs that are several tensors: a number, a code or another picture beside the image."""
+
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam
+from tests.checks.zoo.case import bug, unusual
+from tests.checks.zoo.nets import cnn
+from tests.checks.zoo.sets import digits
+
+
+class Parts(Dataset):
+    """What `make` makes of an image and its label."""
+
+    def __init__(self, x, y, make):
+        self.x, self.y, self.make = x, y, make
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, row):
+        return self.make(self.x[row], self.y[row]), self.y[row]
+
+
+class Beside(nn.Module):
+    """A convolutional net on the image, and a layer on what stands beside it."""
+
+    def __init__(self, beside, reads=True):
+        super().__init__()
+        self.image, self.beside, self.reads = cnn(1, 32), beside, reads
+        self.head = nn.Linear(40, 10)
+
+    def forward(self, image, beside):
+        seen = self.beside(beside)
+        return self.head(F.relu(torch.cat([self.image(image), seen if self.reads else seen * 0], 1)))
+
+
+def over(make, model_fn, **changes):
+    images = digits()
+    train = Parts(images.normalise(images.x), images.y, make)
+    val = Parts(images.normalise(images.val_x), images.val_y, make)
+    loaders = DataLoader(train, 32, shuffle=True), DataLoader(val, 64)
+    return Pipeline(model_fn, *loaders, 10, optimizer_fn=adam, **changes)
+
+
+def with_its_ink(image, label):
+    return {"image": image, "beside": torch.stack([image.mean(), (label > 4) + image[0, 0, 0] * 0.1])}
+
+
+@bug("model", "input-partly-ignored", "layers-unused")
+def a_number_beside_the_image_is_ignored(broken):
+    model_fn = partial(Beside, nn.Linear(2, 8), reads=not broken)
+    return over(with_its_ink, model_fn, forward=lambda model, x: model(**x))
+
+
+@bug("evaluation", "evaluates-training-data")
+def two_views_of_each_digit(broken):
+    """A tuple of a picture and a half of it, larger: no two parts of one size."""
+    pipeline = over(
+        lambda image, _: (image, F.interpolate(image[None, :, :, :4], scale_factor=2)[0]),
+        partial(Beside, cnn(1, 8)),
+        forward=lambda model, x: model(*x),
+    )
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        hits = [model(*x).argmax(1) == y for x, y in (pipeline.train_loader if broken else batches)]
+        return {"accuracy": torch.cat(hits).double().mean().item()}
+
+    pipeline.evaluate = evaluate
+    return pipeline
+
+
+@unusual
+def a_picture_and_its_code():
+    """A whole number, to be looked up, from a table that ends."""
+    return over(
+        lambda image, label: {"pixels": image, "code": label % 3},
+        lambda: Beside(nn.Embedding(3, 8)),
+        forward=lambda model, x: model(x["pixels"], x["code"]),
+        augment=lambda x, y: ({**x, "pixels": x["pixels"] + 0.1 * torch.randn_like(x["pixels"])}, y),
+        preprocess_train=lambda x: x,
+        preprocess_eval=lambda x: x,
+    )
