@@ -66,12 +66,9 @@ def _lowest(residuals: torch.Tensor) -> tuple[int, int, float]:
     count = len(residuals)
     edges = torch.linspace(0, count, STEPS + 1).round().long()
     sums = torch.cat([torch.zeros(1, dtype=residuals.dtype), residuals.cumsum(0)])[edges]
-    best = (0, count, 0.0)
-    for start in range(STEPS):
-        for end in range(start + 1, STEPS + 1):
-            length = int(edges[end] - edges[start])
-            if SHORTEST * count <= length <= LONGEST * count:
-                lack = float(sums[start] - sums[end]) / (length * (1 - length / count)) ** 0.5
-                if lack > best[2]:
-                    best = (int(edges[start]), int(edges[end]), lack)
-    return best
+    length = (edges - edges[:, None]).double()  # [start, end]
+    asked = (length >= SHORTEST * count) & (length <= LONGEST * count)
+    spread = (length * (1 - length / count)).clamp_min(1e-9).sqrt()
+    lack = torch.where(asked, (sums[:, None] - sums) / spread, 0.0)
+    start, end = divmod(int(lack.argmax()), STEPS + 1)
+    return int(edges[start]), int(edges[end]), float(lack[start, end])

@@ -31,7 +31,7 @@ def taken_for_each_other(both: Lessons) -> str:
         for each, scores in (
             (both.train, both.train.learner.held_out),
             (both.val, both.val.learner.held_out),
-            (both.val, both.train.learner.predict(both.val.images)),
+            (both.val, both.across),
         )
     )
     pairs = []  # that are taken for each other a little less, of which one alone might be a coincidence
@@ -69,11 +69,8 @@ def surely_taken_for_each_other(both: Lessons) -> str:
     least = SURE * float(val.margins(val.learner.held_out).median())
     if least <= 0:
         return ""
-    there, apart = (
-        _surely(each, scores, least)
-        for each, scores in ((train, val.learner.predict(train.images)), (val, val.learner.held_out))
-    )
-    across = _shares(val.labels, train.learner.predict(val.images), classes)
+    there, apart = (_surely(each, scores, least) for each, scores in ((train, both.back), (val, val.learner.held_out)))
+    across = _shares(val.labels, both.across, classes)
     for one in range(classes):
         for other in range(one):
             mistaken, usual = _mutual(there, one, other), max(float(apart[one, other]), float(apart[other, one]))
@@ -119,8 +116,8 @@ def called_another(both: Lessons) -> str:
     if both.train.labels is None or both.val.labels is None or classes > MOST_CLASSES:
         return ""
     usual = _shares(both.val.labels, both.val.learner.held_out, classes)
-    in_training = _shares(both.train.labels, both.val.learner.predict(both.train.images), classes)
-    across = _shares(both.val.labels, both.train.learner.predict(both.val.images), classes)
+    in_training = _shares(both.train.labels, both.back, classes)
+    across = _shares(both.val.labels, both.across, classes)
     for other in range(classes):
         for label in range(classes):
             if other == label:

@@ -67,7 +67,7 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
     # What was learnt by heart of images that both splits have says nothing of the others' labels.
     known = shared_by_the_splits(subject) > SHARED
     doubts = () if known else (*_partly(subject, both), *_ambiguous(subject, both))
-    for each in (*_unrelated(subject, both), *numbered(both), *doubts):
+    for each in (*_unrelated(subject, both), *subject.once(numbered), *doubts):
         found = True
         yield each
         if each.cause == UNRELATED.id or each.cause == NUMBERED.id:
@@ -227,7 +227,7 @@ def _untold(both: Lessons) -> str:
     """For regression: one of the targets."""
     if both.train.labels is not None or both.train.targets.shape[1] != both.val.targets.shape[1]:
         return ""
-    across = both.train.learner.predict(both.val.images)
+    across = both.across
     for place in range(both.train.targets.shape[1]):
         one = slice(place, place + 1)
         train = agreement(both.train.learner.held_out[:, one], both.train.targets[:, one])

@@ -118,6 +118,7 @@ class Learner:
         distances = torch.cdist(self._seen, self._seen).square()
         self._width = distances.flatten()[:: max(1, distances.numel() // 100_000)].median().clamp_min(1e-12)
         self._values, self._vectors = torch.linalg.eigh(torch.exp(-distances / self._width))
+        self._squares = self._vectors.square()
         self.decay = min(DECAYS, key=lambda decay: float((self._leave_one_out(decay) - self.targets).square().sum()))
         shrunk = self._vectors @ ((self._vectors.T @ self._centred) / (self._values + self.decay)[:, None])
         self._weights = shrunk
@@ -145,5 +146,5 @@ class Learner:
         centred = targets - targets.mean(0)
         shrink = self._values.clamp_min(0) / (self._values.clamp_min(0) + decay)
         fitted = self._vectors @ (shrink[:, None] * (self._vectors.T @ centred))
-        leverage = (self._vectors.square() @ shrink).clamp_max(1 - 1e-6)[:, None]
+        leverage = (self._squares @ shrink).clamp_max(1 - 1e-6)[:, None]
         return targets - (centred - fitted) / (1 - leverage)

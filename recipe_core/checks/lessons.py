@@ -74,6 +74,16 @@ class Lessons:
     train: Lesson
     val: Lesson
 
+    @functools.cached_property
+    def across(self) -> torch.Tensor:
+        """(n, outputs) of the validation images, as learnt in training."""
+        return self.train.learner.predict(self.val.images)
+
+    @functools.cached_property
+    def back(self) -> torch.Tensor:
+        """(n, outputs) of the training images, as learnt in validation."""
+        return self.val.learner.predict(self.train.images)
+
     @property
     def usable(self) -> bool:
         """Whether something can be learnt from both, and asked about the other."""

@@ -7,9 +7,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from recipe_core.checks.confusions import MOST_CLASSES, confusion
-from recipe_core.checks.lessons import Lessons
+from recipe_core.checks.lessons import Lessons, lessons
 from recipe_core.checks.registry import Cause
 from recipe_core.checks.result import Result
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.undoing import best_change
 
 LEARNT = 6.0  # deviations of what shuffled labels give
@@ -26,16 +27,20 @@ NUMBERED = Cause(
 )
 
 
-def numbered(both: Lessons) -> Iterator[Result]:
+def numbered(subject: Subject) -> list[Result]:
     """Another numbering of the classes under which the splits agree much better."""
+    return list(_numbered(subject, subject.once(lessons)))
+
+
+def _numbered(subject: Subject, both: Lessons) -> Iterator[Result]:
     if both.train.labels is None or both.val.labels is None or both.train.targets.shape[1] > MOST_CLASSES:
         return
     if min(both.train.strength, both.val.strength) < LEARNT:
         return
     classes = max(both.train.targets.shape[1], both.val.targets.shape[1])
     told = [
-        confusion(both.val.labels, both.train.learner.predict(both.val.images), classes),
-        confusion(both.train.labels, both.val.learner.predict(both.train.images), classes).T,
+        confusion(both.val.labels, both.across, classes),
+        confusion(both.train.labels, both.back, classes).T,
     ]
     together = told[0] + told[1]
     rows, columns = linear_sum_assignment(-together.numpy())
@@ -57,7 +62,7 @@ def numbered(both: Lessons) -> Iterator[Result]:
         return
     in_val = float(told[0][rows, columns].sum()) / len(both.val.labels)
     # One change of all images that says as much is likelier than new numbers of many classes, not than of two.
-    if in_val < best_change(both).right + (AS_GOOD if len(moved) > 2 else -AS_GOOD):
+    if in_val < subject.once(best_change).right + (AS_GOOD if len(moved) > 2 else -AS_GOOD):
         return
     pairs = ", ".join(f"{given} is {said} in training" for given, said in moved[:5])
     yield NUMBERED.failed(

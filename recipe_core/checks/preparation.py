@@ -52,7 +52,7 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
     if not found and len(both.train.images.unique(dim=0)) < len(both.train.images) / 2:
         yield skipped("Training shows the same few samples again and again, of which not much can be told.")
         return
-    found = found or _statistics(subject, both) or _changed_back(both)
+    found = found or _statistics(subject, both) or _changed_back(subject, both)
     if _same_classes(both):
         found = found or _told_apart(subject, both) or _holds_less(subject, both)
     yield found or passed("Pixel statistics are alike, and no other orientation or order of channels fits better.")
@@ -152,11 +152,12 @@ def _colour(images: torch.Tensor) -> float:
     return float(apart)
 
 
-def _changed_back(both: Lessons) -> Result | None:
+def _changed_back(subject: Subject, both: Lessons) -> Result | None:
     """A change of validation images after which what was learnt in training holds much better for them, and better than
     under other class numbers."""
-    undone = best_change(both)
-    if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in numbered(both)):
+    undone = subject.once(best_change)
+    renumbered = subject.once(numbered) if undone.best else []
+    if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in renumbered):
         return None
     if min(both.train.strength, both.val.strength) < LEARNT:
         return None  # labels of one that tell nothing hold for the other by chance
@@ -218,7 +219,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
         return None
     own = told_right(both.train, both.train.learner.held_out)
     among = told_right(both.val, both.val.learner.held_out)
-    across = told_right(both.val, both.train.learner.predict(both.val.images))
+    across = told_right(both.val, both.across)
     lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST
@@ -226,7 +227,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
         return None
     # Relatives tell of each other what is no knowledge of anything else; texts have none.
     is_text = not subject.drawn_train.x.is_floating_point()
-    if any(numbered(both)) or (not is_text and any(relatives(split.images) > FAMILY for split in splits)):
+    if subject.once(numbered) or (not is_text and any(relatives(split.images) > FAMILY for split in splits)):
         return None
     return OTHERWISE.failed(
         f"What is learnt of {len(own)} training samples tells {float(own.mean()):.0%} of others of them and "

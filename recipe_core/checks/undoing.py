@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from recipe_core.checks.leak import relatives
-from recipe_core.checks.lessons import Lesson, Lessons
+from recipe_core.checks.lessons import Lesson, Lessons, lessons
+from recipe_core.checks.subject import Subject
 
 ASKED = 400  # validation images: enough to see a tenth more of them told right
 GAIN = 0.1  # of all samples that become right when validation images are changed back
@@ -33,14 +34,14 @@ class Undone:
     before: float = 0.0
 
 
-def best_change(both: Lessons) -> Undone:
+def best_change(subject: Subject) -> Undone:
     """The change of validation images after which what is learnt in training holds best for them."""
+    both = subject.once(lessons)
     gains = {name: gained(both, change) for name, change in _changes(both.val.images).items()}
     best = max(gains, key=lambda name: gains[name], default="")
     if not gains.get(best):
         return Undone(gains, "", 0.0)
-    asked = both.val.first(ASKED)
-    before = float(told_right(asked, both.train.learner.predict(asked.images)).mean())
+    before = float(told_right(both.val.first(ASKED), both.across[:ASKED]).mean())
     return Undone(gains, best, before + gains[best], before)
 
 
@@ -67,7 +68,9 @@ def _changes(images: torch.Tensor) -> dict[str, Change]:
 def gained(both: Lessons, change: Change) -> float:
     """How much more of validation is told right after a change of its images; 0 where that may be chance."""
     asked = both.val.first(ASKED)
-    before = told_right(asked, both.train.learner.predict(asked.images))
+    before = told_right(asked, both.across[:ASKED])
+    if float(before.mean()) >= 1 - GAIN:
+        return 0.0  # there is no more to gain
     after = told_right(asked, both.train.learner.predict(change(asked.images)))
     differences = after - before
     gain = float(differences.mean())

@@ -95,7 +95,8 @@ class Checkpoint:
 
 def seed_everything(seed: int) -> None:
     """Every source of chance that training may draw from."""
-    torch.manual_seed(seed)
+    # Without an accelerator torch.manual_seed does no more than this, but notes the whole stack for each kind: 0.5 ms.
+    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(seed)
     random.seed(seed)
     np.random.seed(seed)
 
