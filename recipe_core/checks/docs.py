@@ -11,20 +11,21 @@ accepts one that is there on purpose. What may well follow from another failure 
 Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 
 What it does not catch: what shows only after many epochs (overfitting, a momentum of 0.999, a rate that is wrong by a
-factor of three); a leak between samples that are alike without being copies (the same patient twice), of fewer than one
-in a hundred, or of copies of simple drawings where training itself holds as many; labels of which a simple learner
+factor of three); a leak between samples that are alike without being copies (the same patient twice), of fewer than
+one in a hundred, or of copies of simple drawings where training itself holds as many; labels of which a simple learner
 learns nothing even where they are right, as of a puzzle that the model does not solve at once either; up to a third of
-wrong labels, which hard data and many hands leave, too, unless they lie together in a stretch of the dataset; an
-augmentation that makes another class of a few only, as digits that are turned; values that were rounded before the
-loader, if two or three are left and nobody knows of more; gates of a recurrence that are saturated; a few samples drawn
-again and again by a loader that does not tell how many there are; a target that stands among the inputs less than
-exactly; a table whose rows and targets stand in two orders, which stays a question; copies of pictures of 8x8 that were
-moved; one block used in place of several; attention that is several times too sharp; a network that cannot tell the
-order of anything but words; what is wrong with metrics of a name of their own ("acc@5"), unless it depends on the
-batches; and whatever needs more than the budget or the {samples} samples of a split that are looked at. Models compiled
-to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a dict, a tuple or a list of
-tensors: images of one size, with numbers beside them, are looked at as channels of one image, all else as columns of
-one table; texts that are several tensors of whole numbers, and targets that are several tensors, cannot be audited.
+wrong labels, which hard data and many hands leave, too, and which are a question then, unless they lie together in a
+stretch of the dataset; an augmentation that makes another class of a few only, as digits that are turned; values that
+were rounded before the loader, if two or three are left and nobody knows of more; gates of a recurrence that are
+saturated; a few samples drawn again and again by a loader that does not tell how many there are; a target that stands
+among the inputs less than exactly; a table whose rows and targets stand in two orders, which stays a question; copies
+of pictures of 8x8 that were moved; one block used in place of several; attention that is several times too sharp; a
+network that cannot tell the order of anything but words; what is wrong with metrics of a name of their own ("acc@5"),
+unless it depends on the batches; and whatever needs more than the budget or the {samples} samples of a split that are
+looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a
+dict, a tuple or a list of tensors: images of one size, with numbers beside them, are looked at as channels of one
+image, all else as columns of one table; texts that are several tensors of whole numbers, and targets that are several
+tensors, cannot be audited.
 """
 
 

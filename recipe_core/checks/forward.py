@@ -57,7 +57,7 @@ DEAF = Cause(
 PARTLY = Cause(
     "input-partly-ignored",
     "A large part of each input never reaches the outputs.",
-    "Look for a slice, an index or a stride in forward that leaves out pixels or channels.",
+    "Look for a slice, an index or a stride in forward that leaves out pixels or channels, or an argument never used.",
     0.5,
     follows=("batch-mixed",),
 )

@@ -36,6 +36,7 @@ PROBES = 8  # batches that a trained model is asked about
 RARE = 0.02  # share of right labels that the learner contradicts most
 # Share of wrong labels: a third is found in data from search engines, and training stands it.
 NOISE = 0.34
+DOUBTED = 0.12  # share that is worth a question
 TOLD = 0.4  # share of a target's variance
 SHARED = 0.2  # of the validation images
 
@@ -81,6 +82,9 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
             first=block.first,
             last=block.last,
         )
+    if not found and not known and (doubt := _noisy(subject, both)):
+        found = True
+        yield doubt
     if not found:
         said = "can be learnt" if both.train.strength > NOTHING else "are too hard to learn to tell"
         strength = f"{both.train.strength:.1f} deviations above what shuffled labels give"
@@ -200,6 +204,23 @@ def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
                 0.4 + 0.6 * min(1, share),
                 **told,
             )
+
+
+def _noisy(subject: Subject, both: Lessons) -> Result | None:
+    """A question about wrong labels that may be known noise."""
+    asked = both.train.labels is not None and both.val.labels is not None
+    if not asked or min(both.train.strength, both.val.strength) < FOUND or changes_from_pass_to_pass(subject):
+        return None
+    share, error, where = _wrong_share(both.train, both.val)
+    if share - 3 * error <= DOUBTED:
+        return None
+    return PARTLY.unsure(
+        f"About {share:.0%} of the training labels{where} contradict their inputs, judged by how what is learnt from "
+        "them holds for the other split: noise that was known, or did some inputs and labels go apart? A look at those "
+        "that the others contradict settles it.",
+        share=share,
+        error=error,
+    )
 
 
 def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:

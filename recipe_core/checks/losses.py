@@ -214,7 +214,8 @@ def loss_of_known_outputs_is_right(subject: Subject):
         if found:
             return found
     once, twice = _loss(subject, varied(subject), [subject.val]), _loss_of_all_twice(subject)
-    if math.isfinite(once) and math.isfinite(twice) and not _near(twice, once):
+    by_one_less = abs(once) * 2 / len(subject.val)  # what changes where something is divided by n - 1
+    if math.isfinite(once) and math.isfinite(twice) and abs(twice - once) > ROUNDING * abs(once) + by_one_less:
         return SUMMED.failed(
             f"The loss is {once:.4g}, and {twice:.4g} when each batch comes twice: it is no mean.",
             loss=once,

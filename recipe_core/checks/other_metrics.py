@@ -17,6 +17,7 @@ from recipe_core.checks.targets import answers, labels_of
 
 ROUNDING = 2e-3  # relative
 ERRORS = re.compile(r"mae|mse|err")
+DISTANCES = re.compile(r"^(?!.*(ub|bias|cent)).*(mae|mse)|^(val_)?loss$")  # of outputs and targets as they are
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
 FAR = 100  # times the largest target
@@ -75,7 +76,8 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
         elif not _near(at_once, value) and len(sample.batches) > 1:
             said = f"{name} is {value:.4g} by batches and {at_once:.4g} for the same outputs in one batch"
             uneven = len(set(sample.sizes)) > 1
-            found.append(ragged(sample, f"{said}.") if uneven else WRONG.failed(f"{said}: it is no mean.", **told))
+            depends = "what counts for a sample depends on which others are in its batch, as after a softmax over them"
+            found.append(ragged(sample, f"{said}.") if uneven else WRONG.failed(f"{said}: {depends}.", **told))
     wrong = [each for each in found if each.verdict == "fail"]
     return wrong or passed("They stay the same.")
 
@@ -120,7 +122,30 @@ def metrics_of_a_regression_are_right(subject: Subject):
                     "compares outputs and targets on two scales."
                 )
             return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
+    if told := _blind(subject, others):
+        return WRONG.failed(told)
     return passed("They are right for outputs that are known.", right=right, others=others)
+
+
+def _blind(subject: Subject, usual: dict[str, float]) -> str:
+    """Which error is none for outputs that are far from right, if one is."""
+    like, y = subject.once(own_outputs), subject.val.y.float()
+    mean, deviation = y.mean(0), y.std(0)
+    if not deviation.any():
+        return ""
+    for said, outputs in (
+        ("too high by their deviation", y + deviation),
+        ("twice as far from their mean", 2 * y - mean),
+    ):
+        outputs = outputs.reshape(len(y), *like.shape[1:])
+        values = evaluate(subject, subject.model(), _always(outputs), [subject.val]).metrics
+        for name in (each for each in values if DISTANCES.search(each.lower())):
+            if abs(values[name]) <= ROUNDING * abs(usual.get(name, math.nan)):
+                return (
+                    f"{name} is {values[name]:.4g} for outputs that are all {said}, as if they were right: outputs and "
+                    "targets are each brought to a scale of their own before they are compared."
+                )
+    return ""
 
 
 def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:

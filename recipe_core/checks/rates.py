@@ -247,7 +247,8 @@ def weights_move_far_enough(subject: Subject):
     total = max(subject.pipeline.total_steps or _usual_steps(subject), FEW_STEPS)
     crushed = _is_crushed(subject, own.run)
     told = f"At the highest rate, {peak or first:.2g}, the weights move by {per_step:.1g} of their length in a step"
-    told += ", as the optimizer gets next to nothing of the gradient that the loss has" if crushed else ""
+    if crushed:
+        told += ", as next to nothing of the loss's gradient reaches the optimizer: it is clipped or divided on its way"
     # What this rate can learn in the whole training, if it went on learning as fast as at the start.
     hoped = max(0.0, 1 - own.share) * total / steps
     if hoped < 1:  # some are slow to begin

@@ -19,7 +19,8 @@ SIMULATED = 3000  # steps of a schedule, at most
 LOW = Cause(
     "learning-rate-too-low",
     "The weights hardly move in the whole training.",
-    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps.",
+    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps, as a "
+    "clip of the gradient to a tiny norm.",
     0.8,
     follows=(
         "not-shuffled",
@@ -120,7 +121,9 @@ def the_schedule_lasts_as_long_as_the_training(subject: Subject):
     over = sum(rate < OVER * peak for rate in rates.own) / len(rates.own)
     if total and over > MOST_OVER:
         return EARLY.failed(
-            f"For {over:.0%} of the {total:,} steps of training the rate is below {OVER:.1%} of its peak.", curve=curve
+            f"For {over:.0%} of the {total:,} steps of training the rate is below {OVER:.1%} of its peak"
+            f"{_at_first(rates.own)}.",
+            curve=curve,
         )
     gone = sum(rate <= GONE * peak for rate in rates.own) / len(rates.own)
     if total and gone > MOST_GONE:
@@ -158,6 +161,12 @@ def _decayed_by_the_step(subject: Subject) -> Result | None:
             f"{of} it is below {OVER:.1%} of what it was."
         )
     return None
+
+
+def _at_first(rates: list[float]) -> str:
+    """How long a rate takes to come near its peak, where that is long."""
+    start = next(at for at, rate in enumerate(rates) if rate >= OVER * max(rates)) / len(rates)
+    return f", as it is all through the first {start:.0%}" if start > MOST_OVER / 2 else ""
 
 
 def _returns(rates: list[float]) -> int:

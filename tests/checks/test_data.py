@@ -109,11 +109,13 @@ def test_broken_data_is_found(what):
     assert cause in causes(changed(**changes), *ALL)
 
 
-def test_three_wrong_labels_of_ten_are_let_pass():
+@pytest.mark.parametrize(("count", "verdict"), [(200, "unsure"), (40, "pass")])
+def test_three_wrong_labels_of_ten_are_a_question_and_a_few_are_let_pass(count, verdict):
     labels = Y[:600].clone()
-    wrong = torch.randperm(600, generator=torch.Generator().manual_seed(2))[:200]  # by chance some stay right
+    wrong = torch.randperm(600, generator=torch.Generator().manual_seed(2))[:count]  # by chance some stay right
     labels[wrong] = labels[wrong].roll(1)
-    assert causes(changed(train_y=labels), "labels_belong_to_their_images") == set()
+    (told,) = look(changed(train_y=labels), "labels_belong_to_their_images")
+    assert told.verdict == verdict
 
 
 def test_rows_of_a_table_and_targets_in_two_orders_are_a_question():

@@ -14,6 +14,7 @@ torch.set_num_threads(1)
 BY_NAME = {case.name: case for case in CASES}
 FAMILIES = {"data", "model", "optimisation", "evaluation"}
 BUGS = [
+    "an_error_without_a_scale",
     "a_number_beside_the_image_is_ignored",
     "two_views_of_each_digit",
     "labels_unrelated_in_two_classes",
