@@ -19,8 +19,8 @@ SIMULATED = 3000  # steps of a schedule, at most
 LOW = Cause(
     "learning-rate-too-low",
     "The weights hardly move in the whole training.",
-    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps, as a "
-    "clip of the gradient to a tiny norm.",
+    "Raise the learning rate by orders of magnitude (3e-4 is a good start for Adam), or lessen what shrinks the steps, "
+    "as a clip of the gradient to a tiny norm.",
     0.8,
     follows=(
         "not-shuffled",
