@@ -7,6 +7,7 @@ parts.pipeline(pipeline)                        # the same pipeline over packed 
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,10 +17,48 @@ from torch.utils import _pytree as pytree
 
 from recipe_core.training.pipeline import Pipeline
 
-SEVERAL = (
-    "of inputs that are a dict, tuple or list each part has to be a tensor with a row for each sample, at least one of "
-    "them of fractions"
+NEEDED = (
+    "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample and are not all of "
+    "whole numbers"
 )
+
+
+@dataclass
+class Part:
+    """One of the tensors of an input.
+
+    Attributes:
+        name: how it is reached, "x['age']".
+        shape, dtype: of a sample.
+        bounds: least and greatest that was seen, of whole numbers: codes, which a model looks up.
+    """
+
+    name: str
+    shape: torch.Size
+    dtype: torch.dtype
+    bounds: tuple[int, int] | None
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+    def width(self, grid: tuple[int, ...]) -> int:
+        """Planes of this (height, width), or columns where that is ()."""
+        return self.shape[0] if grid and self.is_image else self.shape.numel()
+
+    def laid_out(self, leaf: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+        """(n, planes, height, width), or (n, columns)."""
+        if not grid:
+            return leaf.reshape(len(leaf), -1)
+        return leaf if self.is_image else leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *grid)
+
+    def taken_from(self, slices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+        """The tensor that was laid out so."""
+        if grid and not self.is_image:
+            slices = slices[..., 0, 0]  # one place, as a mean over all would leave nothing of a change by chance
+        if self.bounds is not None:
+            slices = slices.round().clamp(*self.bounds)
+        return slices.reshape(len(slices), *self.shape).to(self.dtype).contiguous()
 
 
 @dataclass
@@ -28,51 +67,38 @@ class Form:
 
     Attributes:
         spec: what they stand in.
-        names: how they are reached, "x['age']".
-        shapes, dtypes: of a sample of each.
         grid: (height, width) of the images that all have planes in; () where all are columns of a table.
-        bounds: least and greatest that was seen, of those of whole numbers: codes, which a model looks up.
     """
 
     spec: Any
-    names: list[str]
-    shapes: list[torch.Size]
-    dtypes: list[torch.dtype]
+    parts: list[Part]
     grid: tuple[int, ...]
-    bounds: list[tuple[int, int] | None]
 
     @property
     def widths(self) -> list[int]:
-        """Planes or columns of each."""
-        return [
-            (shape[0] if len(shape) == 3 else shape.numel()) if self.grid else shape.numel() for shape in self.shapes
-        ]
+        return [part.width(self.grid) for part in self.parts]
 
     def joined(self, leaves: list[torch.Tensor]) -> torch.Tensor:
         if len(leaves) == 1:
             return leaves[0]
-        dtype = functools.reduce(torch.promote_types, self.dtypes)
-        return torch.cat([self._slices(leaf).to(dtype) for leaf in leaves], 1)
-
-    def _slices(self, leaf: torch.Tensor) -> torch.Tensor:
-        if not self.grid:
-            return leaf.reshape(len(leaf), -1)
-        return leaf if leaf.ndim == 4 else leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *self.grid)
+        dtype = functools.reduce(torch.promote_types, [part.dtype for part in self.parts])
+        pairs = zip(self.parts, leaves, strict=True)
+        return torch.cat([part.laid_out(leaf, self.grid).to(dtype) for part, leaf in pairs], 1)
 
     def split(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if len(self.shapes) == 1:
+        if len(self.parts) == 1:
             return [x]
-        parts = zip(x.split(self.widths, 1), self.shapes, self.dtypes, self.bounds, strict=True)
-        return [self._leaf(*each) for each in parts]
+        pairs = zip(self.parts, x.split(self.widths, 1), strict=True)
+        return [part.taken_from(slices, self.grid) for part, slices in pairs]
 
-    def _leaf(
-        self, part: torch.Tensor, shape: torch.Size, dtype: torch.dtype, bounds: tuple[int, int] | None
-    ) -> torch.Tensor:
-        if self.grid and len(shape) != 3:
-            part = part[..., 0, 0]  # one place, as a mean over all would leave nothing of a change by chance
-        if bounds is not None:
-            part = part.round().clamp(*bounds)
-        return part.reshape(len(part), *shape).to(dtype)
+    def widen(self, known: "Form") -> None:
+        """Take in the bounds that were seen before."""
+        for part, other in zip(self.parts, known.parts, strict=True):
+            if part.bounds and other.bounds:
+                part.bounds = min(part.bounds[0], other.bounds[0]), max(part.bounds[1], other.bounds[1])
+
+    def fits(self, leaves: list[torch.Tensor]) -> bool:
+        return [(leaf.shape[1:], leaf.dtype) for leaf in leaves] == [(part.shape, part.dtype) for part in self.parts]
 
 
 class Parts:
@@ -94,21 +120,14 @@ class Parts:
             return x
         found, spec = pytree.tree_flatten_with_path(x)
         leaves = [leaf for _, leaf in found]
-        if not leaves or not all(isinstance(leaf, torch.Tensor) and leaf.ndim for leaf in leaves):
-            raise TypeError(SEVERAL)
-        dtypes = [leaf.dtype for leaf in leaves]
-        if len({len(leaf) for leaf in leaves}) > 1 or (
-            len(leaves) > 1 and not any(d.is_floating_point for d in dtypes)
-        ):
-            raise TypeError(SEVERAL)
-        shapes = [leaf.shape[1:] for leaf in leaves]
-        names = [f"x{pytree.keystr(path)}" for path, _ in found]
-        form = Form(spec, names, shapes, dtypes, _grid(shapes), [_bounds(leaf) for leaf in leaves])
+        if not _have_rows(leaves) or not (len(leaves) == 1 or any(map(torch.is_floating_point, leaves))):
+            raise TypeError(NEEDED)
+        parts = [Part(f"x{pytree.keystr(path)}", leaf.shape[1:], leaf.dtype, _bounds(leaf)) for path, leaf in found]
+        form = Form(spec, parts, _grid([part.shape for part in parts]))
         joined = form.joined(leaves)
-        key = joined.shape[1:], joined.dtype
-        known = self._forms.get(key)
+        known = self._forms.get(key := (joined.shape[1:], joined.dtype))
         if known and known.spec == spec:
-            form.bounds = [_wider(*each) for each in zip(form.bounds, known.bounds, strict=True)]
+            form.widen(known)
         self._forms[key] = form
         return joined
 
@@ -121,7 +140,7 @@ class Parts:
         """The packed input that a model was called with, or else all tensors among its arguments."""
         leaves = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]
         for form in self._forms.values():
-            if [(leaf.shape[1:], leaf.dtype) for leaf in leaves] == list(zip(form.shapes, form.dtypes, strict=True)):
+            if form.fits(leaves):
                 return [form.joined(leaves)]
         return leaves
 
@@ -130,9 +149,10 @@ class Parts:
         form, lost = self._form(x), set(lost)
         if form is None:
             return []
-        ends = torch.tensor(form.widths).cumsum(0).tolist()
-        ranges = zip(form.names, form.widths, ends, strict=True)
-        return [name for name, width, end in ranges if lost.issuperset(range(end - width, end))]
+        ends = itertools.accumulate(form.widths)
+        ranges = [range(end - width, end) for end, width in zip(ends, form.widths, strict=True)]
+        named = zip(form.parts, ranges, strict=True)
+        return [part.name for part, slices in named if slices and lost.issuperset(slices)]
 
     def pipeline(self, pipeline: Pipeline) -> Pipeline:
         """The same pipeline, whose functions take and give packed inputs; its loaders are left as they are."""
@@ -180,6 +200,12 @@ class _Apart:
         return getattr(self._loader, name)
 
 
+def _have_rows(leaves: list) -> bool:
+    """Whether all are tensors of as many rows."""
+    tensors = all(isinstance(leaf, torch.Tensor) and leaf.ndim for leaf in leaves)
+    return tensors and len({len(leaf) for leaf in leaves}) == 1
+
+
 def _grid(shapes: list[torch.Size]) -> tuple[int, ...]:
     """The size of the images, where there are such and numbers or vectors only beside them."""
     sizes = {tuple(shape[1:]) for shape in shapes if len(shape) == 3}
@@ -189,7 +215,3 @@ def _grid(shapes: list[torch.Size]) -> tuple[int, ...]:
 
 def _bounds(leaf: torch.Tensor) -> tuple[int, int] | None:
     return None if leaf.is_floating_point() or not leaf.numel() else (int(leaf.min()), int(leaf.max()))
-
-
-def _wider(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
-    return (min(one[0], other[0]), max(one[1], other[1])) if one and other else one or other

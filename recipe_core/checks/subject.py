@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -280,6 +280,9 @@ class Subject:
 
     def batch(self, drawn: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """(x, y) that a loader or a dataset gave, one tensor each."""
+        if not isinstance(drawn, tuple | list) or len(drawn) != 2:
+            parts = f" of {len(drawn)}" if isinstance(drawn, Sized) else ""
+            raise TypeError(f"it gave a {type(drawn).__name__}{parts}; let a collate_fn make a pair of it")
         x, y = drawn
         if not isinstance(y, torch.Tensor):
             raise TypeError(f"y has to be a tensor, it is a {type(y).__name__}; put it into one, for the audit")
