@@ -1,13 +1,12 @@
 """Do samples of two splits share a part: windows of one series, or tiles of one picture, that overlap?"""
 
+import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-
-from recipe_core.checks.probe import marks
 
 LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share of its numbers that are all different
 MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
@@ -33,12 +32,14 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
         return None
     places = max(new.shape[1:])
     length = min(places // STRETCH, MOST_LENGTH)
-    # The middle of each, as it is at any place of another; of stretches that say something.
-    asked = _stretches(new[:MOST_NEW], length)[:, (places - length) // 2]
-    asked = asked[[len(row.unique()) > DISTINCT * row.numel() for row in asked]]
     rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
-    known = {mark for row in seen[:rows].split(1) for mark in marks(_stretches(row, length)[0])}
-    found = sum(mark in known for mark in marks(asked)) if len(asked) else 0
+    # The middle of each, as it is at any place of another; of stretches that say something.
+    middle, asked = (places - length) // 2, _by_places(new[:MOST_NEW])
+    stretches = asked[:, :, middle : middle + length].flatten(1)
+    telling = torch.tensor([len(row.unique()) > DISTINCT * row.numel() for row in stretches])
+    asked = _numbers(asked[telling], length)[:, middle]
+    known = torch.cat([_numbers(row, length).flatten() for row in _by_places(seen[:rows]).split(1)])
+    found = int(torch.isin(asked, known).sum())
     return _unless_few(
         found,
         len(asked),
@@ -47,9 +48,27 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     )
 
 
-def _stretches(x: torch.Tensor, length: int) -> torch.Tensor:
-    """(n, places, columns, length): from each place on, of series (n, places, columns) or (n, columns, places)."""
-    return (x if x.shape[1] >= x.shape[2] else x.transpose(1, 2)).unfold(1, length, 1)
+def _by_places(x: torch.Tensor) -> torch.Tensor:
+    """(n, columns, places) of series, of which there are fewer columns than places."""
+    return x.transpose(1, 2) if x.shape[1] >= x.shape[2] else x
+
+
+def _numbers(x: torch.Tensor, length: int) -> torch.Tensor:
+    """float64 (n, places - length + 1): a number for each stretch of series (n, columns, places), the same for the same
+    stretch."""
+    columns, places = _weights(x.shape[1], length)
+    mixed, width = _weighted(x.double().unbind(1), columns), x.shape[2] - length + 1
+    # Sums of slices, as a stretch's number is the same to the last bit wherever it stands.
+    return _weighted([mixed[:, place : place + width] for place in range(length)], places)
+
+
+def _weighted(parts: Sequence[torch.Tensor], weights: list[float]) -> torch.Tensor:
+    return functools.reduce(torch.add, [part * weight for part, weight in zip(parts, weights, strict=True)])
+
+
+def _weights(*sizes: int) -> list[list[float]]:
+    chance = torch.Generator().manual_seed(0)
+    return [torch.rand(size, generator=chance).tolist() for size in sizes]
 
 
 def tiles(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
@@ -89,13 +108,12 @@ def _same_parts(seen: torch.Tensor, new: torch.Tensor) -> Iterator[tuple[int, in
 
 def _marked(x: torch.Tensor) -> torch.Tensor:
     """float64 (n, h - 7, w - 7): a number for each part of pictures that begins there, the same for the same part."""
-    chance = torch.Generator().manual_seed(0)
-    channels, rows, columns = (torch.rand(size, generator=chance).tolist() for size in (x.shape[1], PATCH, PATCH))
+    channels, rows, columns = _weights(x.shape[1], PATCH, PATCH)
     height, width = x.shape[2] - PATCH + 1, x.shape[3] - PATCH + 1
     # Sums of slices, as a part's number is the same to the last bit wherever the part stands.
-    mixed = sum(each * weight for each, weight in zip(x.double().unbind(1), channels, strict=True))
-    mixed = sum(mixed[:, place : place + height] * weight for place, weight in enumerate(rows))
-    return sum(mixed[:, :, place : place + width] * weight for place, weight in enumerate(columns))
+    mixed = _weighted(x.double().unbind(1), channels)
+    mixed = _weighted([mixed[:, place : place + height] for place in range(PATCH)], rows)
+    return _weighted([mixed[:, :, place : place + width] for place in range(PATCH)], columns)
 
 
 def _common(one: torch.Tensor, other: torch.Tensor, down: int, across: int) -> tuple[torch.Tensor, torch.Tensor]:
