@@ -139,13 +139,12 @@ def test_a_job_whose_backbone_is_wrong_fails_with_that_sentence(workspace, tmp_p
     assert job.state == "failed" and "has no function backbone()" in job.error
 
 
-@pytest.mark.parametrize("count", [1, 9])
-def test_few_pictures_without_labels_are_embedded_too(workspace, tmp_path, own, count):
-    pets = scanned(workspace, tmp_path / "pets", count=count, labels=())
+def test_one_picture_without_a_label_is_embedded_too(workspace, tmp_path, own):
+    pets = scanned(workspace, tmp_path / "pets", count=1, labels=())
     there = embedded(pets, own)
-    assert len(there) == count and set(there.labels) == {None} and there.classes[1].tolist() == [-1] * count
+    assert len(there) == 1 and set(there.labels) == {None} and there.classes[1].tolist() == [-1]
     for analysis in ANALYSES:
-        assert pq.read_table(analysis.path(pets.folder)).num_rows == count
+        assert pq.read_table(analysis.path(pets.folder)).num_rows == 1
     assert [line for line in pets.found.summary() if line.kind == "outlier"] == []
 
 
