@@ -206,8 +206,7 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
         return passed("Inputs are whole numbers, for the model to scale.", **told)
     if cut := _cut_to_whole_numbers(subject, x):
         return cut
-    standard = (x.float() - x.float().mean()) / x.float().std()
-    usual = _signal(subject, standard.to(x))
+    usual = _signal(subject, subject.parts.standardised(x))
     if not usual:
         return passed("The network's first outputs do not depend on its inputs: nothing to compare.", **told)
     given = _signal(subject, x)

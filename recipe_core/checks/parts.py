@@ -21,6 +21,7 @@ NEEDED = (
     "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample and are not all of "
     "whole numbers"
 )
+MOST_COLOURS = 4  # channels, with one that is transparency
 
 
 @dataclass
@@ -31,12 +32,22 @@ class Part:
         name: how it is reached, "x['age']".
         shape, dtype: of a sample.
         bounds: least and greatest that was seen, of whole numbers: codes, which a model looks up.
+        origin, unit: what is 0 and 1 where it is laid out, so that codes are no larger than other inputs.
     """
 
     name: str
     shape: torch.Size
     dtype: torch.dtype
     bounds: tuple[int, int] | None
+    origin: float
+    unit: float
+
+    @classmethod
+    def of(cls, name: str, leaf: torch.Tensor) -> "Part":
+        if leaf.is_floating_point() or not leaf.numel():
+            return cls(name, leaf.shape[1:], leaf.dtype, None, 0.0, 1.0)
+        low, high = int(leaf.min()), int(leaf.max())
+        return cls(name, leaf.shape[1:], leaf.dtype, (low, high), (low + high) / 2, max(1.0, (high - low) / 2))
 
     @property
     def is_image(self) -> bool:
@@ -46,8 +57,9 @@ class Part:
         """Planes of this (height, width), or columns where that is ()."""
         return self.shape[0] if grid and self.is_image else self.shape.numel()
 
-    def laid_out(self, leaf: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
+    def laid_out(self, leaf: torch.Tensor, grid: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """(n, planes, height, width), or (n, columns)."""
+        leaf = leaf.to(dtype) if self.bounds is None else (leaf.to(dtype) - self.origin) / self.unit
         if not grid:
             return leaf.reshape(len(leaf), -1)
         return leaf if self.is_image else leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *grid)
@@ -57,7 +69,7 @@ class Part:
         if grid and not self.is_image:
             slices = slices[..., 0, 0]  # one place, as a mean over all would leave nothing of a change by chance
         if self.bounds is not None:
-            slices = slices.round().clamp(*self.bounds)
+            slices = (slices * self.unit + self.origin).round().clamp(*self.bounds)
         return slices.reshape(len(slices), *self.shape).to(self.dtype).contiguous()
 
 
@@ -78,22 +90,39 @@ class Form:
     def widths(self) -> list[int]:
         return [part.width(self.grid) for part in self.parts]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return functools.reduce(torch.promote_types, [part.dtype for part in self.parts])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a packed sample."""
+        several = (sum(self.widths) * self.copies, *self.grid)
+        return several if len(self.parts) > 1 else tuple(self.parts[0].shape)
+
+    @property
+    def copies(self) -> int:
+        """How often all planes stand there: so that they are not taken for the colours of one picture."""
+        return 1 + MOST_COLOURS // sum(self.widths) if self.grid and len(self.parts) > 1 else 1
+
     def joined(self, leaves: list[torch.Tensor]) -> torch.Tensor:
         if len(leaves) == 1:
             return leaves[0]
-        dtype = functools.reduce(torch.promote_types, [part.dtype for part in self.parts])
         pairs = zip(self.parts, leaves, strict=True)
-        return torch.cat([part.laid_out(leaf, self.grid).to(dtype) for part, leaf in pairs], 1)
+        return torch.cat([part.laid_out(leaf, self.grid, self.dtype) for part, leaf in pairs] * self.copies, 1)
 
     def split(self, x: torch.Tensor) -> list[torch.Tensor]:
         if len(self.parts) == 1:
             return [x]
-        pairs = zip(self.parts, x.split(self.widths, 1), strict=True)
+        copies = x.unflatten(1, (self.copies, -1))
+        first = copies[:, :1]
+        mean = (first + (copies - first).mean(1, keepdim=True))[:, 0]  # of equal ones to the last bit what they are
+        pairs = zip(self.parts, mean.split(self.widths, 1), strict=True)
         return [part.taken_from(slices, self.grid) for part, slices in pairs]
 
-    def widen(self, known: "Form") -> None:
-        """Take in the bounds that were seen before."""
-        for part, other in zip(self.parts, known.parts, strict=True):
+    def widen(self, new: "Form") -> None:
+        """Take in bounds that were seen later."""
+        for part, other in zip(self.parts, new.parts, strict=True):
             if part.bounds and other.bounds:
                 part.bounds = min(part.bounds[0], other.bounds[0]), max(part.bounds[1], other.bounds[1])
 
@@ -122,14 +151,13 @@ class Parts:
         leaves = [leaf for _, leaf in found]
         if not _have_rows(leaves) or not (len(leaves) == 1 or any(map(torch.is_floating_point, leaves))):
             raise TypeError(NEEDED)
-        parts = [Part(f"x{pytree.keystr(path)}", leaf.shape[1:], leaf.dtype, _bounds(leaf)) for path, leaf in found]
+        parts = [Part.of(f"x{pytree.keystr(path)}", leaf) for path, leaf in found]
         form = Form(spec, parts, _grid([part.shape for part in parts]))
-        joined = form.joined(leaves)
-        known = self._forms.get(key := (joined.shape[1:], joined.dtype))
-        if known and known.spec == spec:
-            form.widen(known)
-        self._forms[key] = form
-        return joined
+        known = self._forms.setdefault((form.shape, form.dtype), form)
+        if known.spec != spec:
+            known = self._forms[form.shape, form.dtype] = form
+        known.widen(form)
+        return known.joined(leaves)
 
     def taken_apart(self, x: Any) -> Any:
         """What was packed, or has the form of it."""
@@ -144,11 +172,21 @@ class Parts:
                 return [form.joined(leaves)]
         return leaves
 
+    def standardised(self, x: torch.Tensor) -> torch.Tensor:
+        """Inputs, or each part of theirs, of mean 0 and deviation 1; what is constant or a code stays as it is."""
+        form = self._form(x)
+        if form is None:
+            return _standard(x)
+        pairs = zip(form.parts, form.split(x), strict=True)
+        return form.joined([leaf if part.bounds else _standard(leaf) for part, leaf in pairs])
+
     def lost(self, x: torch.Tensor, lost: Iterable[int]) -> list[str]:
         """Which parts of a packed input have all their channels or columns among these."""
         form, lost = self._form(x), set(lost)
         if form is None:
             return []
+        total = sum(form.widths)
+        lost = {at for at in range(total) if lost.issuperset(range(at, form.copies * total, total))}
         ends = itertools.accumulate(form.widths)
         ranges = [range(end - width, end) for end, width in zip(ends, form.widths, strict=True)]
         named = zip(form.parts, ranges, strict=True)
@@ -181,7 +219,7 @@ class Parts:
         return prepare and (lambda images: self.packed(prepare(self.taken_apart(images))))
 
     def _form(self, x: Any) -> Form | None:
-        return self._forms.get((x.shape[1:], x.dtype)) if isinstance(x, torch.Tensor) else None
+        return self._forms.get((tuple(x.shape[1:]), x.dtype)) if isinstance(x, torch.Tensor) else None
 
 
 class _Apart:
@@ -200,6 +238,11 @@ class _Apart:
         return getattr(self._loader, name)
 
 
+def _standard(x: torch.Tensor) -> torch.Tensor:
+    numbers = x.float()
+    return ((numbers - numbers.mean()) / numbers.std()).to(x) if float(numbers.std()) > 0 else x
+
+
 def _have_rows(leaves: list) -> bool:
     """Whether all are tensors of as many rows."""
     tensors = all(isinstance(leaf, torch.Tensor) and leaf.ndim for leaf in leaves)
@@ -211,7 +254,3 @@ def _grid(shapes: list[torch.Size]) -> tuple[int, ...]:
     sizes = {tuple(shape[1:]) for shape in shapes if len(shape) == 3}
     alike = len(sizes) == 1 and all(len(shape) in (0, 1, 3) for shape in shapes)
     return sizes.pop() if alike else ()
-
-
-def _bounds(leaf: torch.Tensor) -> tuple[int, int] | None:
-    return None if leaf.is_floating_point() or not leaf.numel() else (int(leaf.min()), int(leaf.max()))

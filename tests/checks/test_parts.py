@@ -15,13 +15,16 @@ Pair = namedtuple("Pair", "left right")
     ("inputs", "shape"),
     [
         ({"pixel_values": IMAGES}, (3, 6, 4)),
-        ((IMAGES, IMAGES[:, :1] * 2), (4, 6, 4)),
+        ((IMAGES, IMAGES[:, :1] * 2), (8, 6, 4)),
         ({"image": IMAGES, "numbers": NUMBERS, "code": CODES}, (6, 6, 4)),
         (Pair(IMAGES, torch.rand(5, 3, 2, 2)), (84,)),
         ([IMAGES, {"inner": [NUMBERS.double()]}], (5, 6, 4)),
         ({"rows": NUMBERS, "set": CODES > 2, "series": torch.rand(5, 7, 2)}, (17,)),
-        ({"image": (IMAGES * 40).to(torch.uint8), "at": NUMBERS[:, 0]}, (4, 6, 4)),
+        ({"image": (IMAGES * 40).to(torch.uint8), "at": NUMBERS[:, 0]}, (8, 6, 4)),
         ((NUMBERS, torch.zeros(5, 0)), (2,)),
+        ({"image": IMAGES[:, :1], "numbers": NUMBERS}, (6, 6, 4)),  # three channels would be taken for colours
+        ({"image": IMAGES, "at": NUMBERS[:, 0].double()}, (8, 6, 4)),
+        ({"image": IMAGES[:, :1], "at": NUMBERS[:, 0]}, (6, 6, 4)),
     ],
 )
 def test_what_is_packed_is_taken_apart_to_the_same_in_any_batch(inputs, shape):
@@ -54,6 +57,18 @@ def test_a_part_that_is_lost_is_named():
     packed = parts.packed({"image": IMAGES, "numbers": NUMBERS})
     assert parts.lost(packed, [0, 3, 4]) == ["x['numbers']"]
     assert parts.lost(packed, [0, 3]) == []
+    twice = parts.packed({"image": IMAGES[:, :1], "numbers": NUMBERS})
+    assert parts.lost(twice, [1, 2, 4, 5]) == ["x['numbers']"]
+    assert parts.lost(twice, [1, 2]) == []
+
+
+def test_each_part_is_standardised_by_itself():
+    parts = Parts()
+    packed = parts.packed({"image": IMAGES, "income": 50_000 + 9_000 * NUMBERS, "code": CODES})
+    apart = parts.taken_apart(parts.standardised(packed))
+    for each in (apart["image"], apart["income"]):
+        assert float(each.mean()) == pytest.approx(0, abs=1e-4) and float(each.std()) == pytest.approx(1, abs=1e-3)
+    assert torch.equal(apart["code"], CODES)
 
 
 def test_what_a_model_was_called_with_is_known_again():

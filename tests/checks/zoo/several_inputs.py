@@ -88,3 +88,14 @@ def a_picture_and_its_code():
         preprocess_train=lambda x: x,
         preprocess_eval=lambda x: x,
     )
+
+
+@unusual
+def a_number_in_thousands():
+    """Tens of thousands beside pixels of deviation 1; the model normalises it."""
+
+    def with_an_income(image, label):
+        return {"image": image, "beside": 50_000 + 20_000 * image[0, 2, :1] + 5_000 * label % 3}
+
+    beside = partial(nn.Sequential, nn.BatchNorm1d(1), nn.Linear(1, 8))
+    return over(with_an_income, lambda: Beside(beside()), forward=lambda model, x: model(**x))
