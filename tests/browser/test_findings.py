@@ -119,6 +119,7 @@ def test_a_line_of_the_verdict_leads_to_pictures_and_what_is_excluded_leaves_the
 def test_a_threshold_is_moved_and_clusters_are_settled(page: Page, dashboard: Dashboard):
     dashboard.open(page, "duplicates?dataset=shades")
     sees(page, "3 clusters · 2 near pairs")
+    settled(page)  # a script that ends draws the slider anew, under the keys
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
