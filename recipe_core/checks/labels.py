@@ -188,8 +188,11 @@ def _structured(split: Lesson) -> bool:
 def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
     if both.train.labels is None or both.val.labels is None or min(both.train.strength, both.val.strength) < FOUND:
         return
-    for name, split, other in (("training", both.train, both.val), ("validation", both.val, both.train)):
-        share, error, where = _wrong_share(split, other)
+    for name, split, other, said_of_other in (
+        ("training", both.train, both.val, both.across),
+        ("validation", both.val, both.train, both.back),
+    ):
+        share, error, where = _wrong_share(split, other, said_of_other)
         if share - 2 * error <= NOISE:
             continue
         told = {"share": share, "error": error}
@@ -211,7 +214,7 @@ def _noisy(subject: Subject, both: Lessons) -> Result | None:
     asked = both.train.labels is not None and both.val.labels is not None
     if not asked or min(both.train.strength, both.val.strength) < FOUND or changes_from_pass_to_pass(subject):
         return None
-    share, error, where = _wrong_share(both.train, both.val)
+    share, error, where = _wrong_share(both.train, both.val, both.across)
     if share - 3 * error <= DOUBTED:
         return None
     return PARTLY.unsure(
@@ -286,15 +289,18 @@ def _raw(subject: Subject) -> Lesson | None:
     return lesson(subject.raw_train, subject.pipeline.num_classes)
 
 
-def _wrong_share(split: Lesson, other: Lesson) -> tuple[float, float, str]:
+def _wrong_share(split: Lesson, other: Lesson, clean_scores: torch.Tensor) -> tuple[float, float, str]:
     """The share of wrong labels of a split, its standard error and where, if the other split's labels are right.
 
     A learner of the split is asked about held-out samples of it, and about the other split. By how much less its
     scores agree with the labels; and by how many labels it contradicts more than all but a few right ones (Northcutt
     et al. 2021 count those, too), of all classes or of one.
+
+    Args:
+        clean_scores: (n, classes) what is learnt from the split says of the other.
     """
     assert split.labels is not None and other.labels is not None
-    scores, clean_scores = split.learner.held_out, split.learner.predict(other.images)
+    scores = split.learner.held_out
     agree, wanted = agreement(scores, split.targets), agreement(clean_scores, other.targets)
     if wanted <= 0 or split.targets.shape[1] != other.targets.shape[1]:
         return 0.0, 1.0, ""

@@ -29,15 +29,17 @@ BRANCH = Cause(
 @check(family="model", stage=2, cost=1, causes=[BRANCH])
 def both_modes_take_the_same_way(subject: Subject):
     """With dropout and batch norm left out of it, a trained model knows as much in eval mode as in train mode."""
-    labels = labels_of(subject.train.y, subject.pipeline.num_classes)
+    enough = next((at for at, seen in enumerate(itertools.accumulate(subject.train.sizes), 1) if seen >= ASKED), None)
+    asked = subject.train.batches[:enough]
+    labels = labels_of(torch.cat([y.cpu() for _, y in asked]), subject.pipeline.num_classes)
     if labels is None or subject.is_large or subject.pipeline.num_classes < 2:
         return skipped("There are no classes that are told, or no time.")
     with subject.untouched():
         model = subject.copy(rehearse(subject, PATIENT).model)
-    by_mode = {mode: each for mode in (True, False) if (each := _answers(subject, model, mode)) is not None}
+    by_mode = {mode: each for mode in (True, False) if (each := _answers(subject, model, mode, asked)) is not None}
     if len(by_mode) < 2:
         return skipped("Outputs are not one row of classes per sample, or random.")
-    known = {mode: torch.eq(told, labels[: len(told)]).float() for mode, told in by_mode.items()}
+    known = {mode: torch.eq(told, labels).float() for mode, told in by_mode.items()}
     missed = known[True] - known[False]
     error = float(missed.std()) / len(missed) ** 0.5
     told = f"{float(known[True].mean()):.0%} of training samples are told rightly in train mode"
@@ -51,18 +53,17 @@ def both_modes_take_the_same_way(subject: Subject):
 
 
 @torch.no_grad()
-def _answers(subject: Subject, model: nn.Module, training: bool) -> torch.Tensor | None:
-    """The class that the model says of the first training samples; None where that is not to be had."""
+def _answers(subject: Subject, model: nn.Module, training: bool, asked: list) -> torch.Tensor | None:
+    """The class that the model says of each sample of some batches; None where that is not to be had."""
     model.train(training)
     for layer in model.modules():
         if acts_by_mode(layer):
             layer.eval()
-    enough = next((at for at, seen in enumerate(itertools.accumulate(subject.train.sizes), 1) if seen >= ASKED), None)
-    outputs = [subject.outputs(model, x.clone()).float() for x, _ in subject.train.batches[:enough]]
-    if not torch.equal(outputs[0], subject.outputs(model, subject.train.batches[0][0].clone()).float()):
+    outputs = [subject.outputs(model, x.clone()).float() for x, _ in asked]
+    if not torch.equal(outputs[0], subject.outputs(model, asked[0][0].clone()).float()):
         return None
     told = torch.cat(outputs)
-    rows = sum(subject.train.sizes[:enough])
+    rows = sum(len(y) for _, y in asked)
     return told.argmax(1).cpu() if told.shape == (rows, subject.pipeline.num_classes) else None
 
 

@@ -133,17 +133,19 @@ def _blind(subject: Subject, usual: dict[str, float]) -> str:
     mean, deviation = y.mean(0), y.std(0)
     if not deviation.any():
         return ""
-    for said, outputs in (
-        ("too high by their deviation", y + deviation),
-        ("twice as far from their mean", 2 * y - mean),
+    # Both ways each: what is cut off at the bounds of the targets, or rounded, is none the wiser of one of them.
+    for said, both in (
+        ("too high, or too low, by their deviation", (y + deviation, y - deviation)),
+        ("twice, or half, as far from their mean", (2 * y - mean, (y + mean) / 2)),
     ):
-        outputs = outputs.reshape(len(y), *like.shape[1:])
-        values = evaluate(subject, subject.model(), _always(outputs), [subject.val]).metrics
-        for name in (each for each in values if DISTANCES.search(each.lower())):
-            if abs(values[name]) <= ROUNDING * abs(usual.get(name, math.nan)):
+        shaped = (outputs.reshape(len(y), *like.shape[1:]) for outputs in both)
+        found = [evaluate(subject, subject.model(), _always(each), [subject.val]).metrics for each in shaped]
+        for name in (each for each in usual if DISTANCES.search(each.lower())):
+            value = sum(abs(each.get(name, math.nan)) for each in found)
+            if value <= ROUNDING * abs(usual[name]):
                 return (
-                    f"{name} is {values[name]:.4g} for outputs that are all {said}, as if they were right: outputs and "
-                    "targets are each brought to a scale of their own before they are compared."
+                    f"{name} is {value:.4g} for outputs that are all {said}, as if they were right: outputs "
+                    "and targets are each brought to a scale of their own before they are compared."
                 )
     return ""
 

@@ -92,7 +92,8 @@ class Form:
 
     @property
     def dtype(self) -> torch.dtype:
-        return functools.reduce(torch.promote_types, [part.dtype for part in self.parts])
+        kinds = [part.dtype for part in self.parts]
+        return functools.reduce(torch.promote_types, kinds, torch.float32) if len(kinds) > 1 else kinds[0]
 
     @property
     def shape(self) -> tuple[int, ...]:

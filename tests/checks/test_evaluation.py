@@ -242,3 +242,17 @@ def test_a_sum_over_all_targets_of_a_batch_is_told(over_samples, verdict):
 
     pipeline = Pipeline(lambda: nn.Linear(4, 2), batches, batches, 0, loss_fn=F.smooth_l1_loss, evaluate=evaluate)
     assert told(pipeline, "loss_of_known_outputs_is_right")[0] == verdict
+
+
+@pytest.mark.parametrize("change", [lambda outputs: outputs.clamp(0, 1), torch.round])
+def test_outputs_that_are_cut_off_or_rounded_before_they_are_compared_are_let_pass(change):
+    @torch.no_grad()
+    def evaluate(model, loader):
+        errors = torch.cat([change(model.eval()(x)) - y for x, y in loader])
+        return {"loss": errors.square().mean().item(), "mae": errors.abs().mean().item()}
+
+    x, y = digits()
+    train, val = loaders(x, (y > 4).float()[:, None])
+    pipeline = Pipeline(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), train, val, 0, F.mse_loss)
+    pipeline.evaluate = evaluate
+    assert causes(pipeline, "metrics_of_a_regression_are_right") == set()

@@ -22,6 +22,7 @@ Pair = namedtuple("Pair", "left right")
         ({"rows": NUMBERS, "set": CODES > 2, "series": torch.rand(5, 7, 2)}, (17,)),
         ({"image": (IMAGES * 40).to(torch.uint8), "at": NUMBERS[:, 0]}, (8, 6, 4)),
         ((NUMBERS, torch.zeros(5, 0)), (2,)),
+        ({"image": IMAGES.half(), "code": CODES * 10_007}, (8, 6, 4)),
         ({"image": IMAGES[:, :1], "numbers": NUMBERS}, (6, 6, 4)),  # three channels would be taken for colours
         ({"image": IMAGES, "at": NUMBERS[:, 0].double()}, (8, 6, 4)),
         ({"image": IMAGES[:, :1], "at": NUMBERS[:, 0]}, (6, 6, 4)),
