@@ -17,7 +17,8 @@ run_list(dataset, view, names)
 opened = [runs[id] for id in view.runs if id in runs]
 gone = [id for id in view.runs if id not in runs]
 if gone:
-    st.warning(f"Of “{plain(dataset.name)}” there is no run {', '.join(map(str, gone))}; it was deleted.")
+    numbers = ", ".join(map(str, gone))
+    st.warning(f"Of “{plain(dataset.name)}” there is no run {numbers}: deleted, or of another dataset.")
 if len(opened) > 1:
     comparison(dataset, view, opened)
 elif opened:
