@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from recipe_core.checks.texts import Text
 from recipe_core.training.pipeline import Pipeline
 
-NEEDED = (
-    "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample and are not all of "
-    "whole numbers"
-)
+NEEDED = "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample"
+CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
 MOST_COLOURS = 4  # channels, with one that is transparency
 
 
@@ -31,23 +30,23 @@ class Part:
     Attributes:
         name: how it is reached, "x['age']".
         shape, dtype: of a sample.
-        bounds: least and greatest that was seen, of whole numbers: codes, which a model looks up.
+        bounds: least and greatest that was seen, of whole numbers: codes, which a model looks up; of each column.
         origin, unit: what is 0 and 1 where it is laid out, so that codes are no larger than other inputs.
     """
 
     name: str
     shape: torch.Size
     dtype: torch.dtype
-    bounds: tuple[int, int] | None
-    origin: float
-    unit: float
+    bounds: tuple[torch.Tensor, torch.Tensor] | None
+    origin: torch.Tensor
+    unit: torch.Tensor
 
     @classmethod
     def of(cls, name: str, leaf: torch.Tensor) -> "Part":
         if leaf.is_floating_point() or not leaf.numel():
-            return cls(name, leaf.shape[1:], leaf.dtype, None, 0.0, 1.0)
-        low, high = int(leaf.min()), int(leaf.max())
-        return cls(name, leaf.shape[1:], leaf.dtype, (low, high), (low + high) / 2, max(1.0, (high - low) / 2))
+            return cls(name, leaf.shape[1:], leaf.dtype, None, torch.zeros(()), torch.ones(()))
+        low, high = leaf.long().cpu().aminmax(dim=0 if leaf.ndim == 2 else None)
+        return cls(name, leaf.shape[1:], leaf.dtype, (low, high), (low + high) / 2, ((high - low) / 2).clamp_min(1.0))
 
     @property
     def is_image(self) -> bool:
@@ -59,7 +58,9 @@ class Part:
 
     def laid_out(self, leaf: torch.Tensor, grid: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """(n, planes, height, width), or (n, columns)."""
-        leaf = leaf.to(dtype) if self.bounds is None else (leaf.to(dtype) - self.origin) / self.unit
+        if self.bounds is not None:
+            leaf = (leaf.double() - self.origin.to(leaf.device)) / self.unit.to(leaf.device)
+        leaf = leaf.to(dtype)
         if not grid:
             return leaf.reshape(len(leaf), -1)
         return leaf if self.is_image else leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *grid)
@@ -69,7 +70,8 @@ class Part:
         if grid and not self.is_image:
             slices = slices[..., 0, 0]  # one place, as a mean over all would leave nothing of a change by chance
         if self.bounds is not None:
-            slices = (slices * self.unit + self.origin).round().clamp(*self.bounds)
+            low, high, origin, unit = (each.to(slices.device) for each in (*self.bounds, self.origin, self.unit))
+            slices = torch.clamp((slices * unit + origin).round(), low, high)
         return slices.reshape(len(slices), *self.shape).to(self.dtype).contiguous()
 
 
@@ -124,8 +126,9 @@ class Form:
     def widen(self, new: "Form") -> None:
         """Take in bounds that were seen later."""
         for part, other in zip(self.parts, new.parts, strict=True):
-            if part.bounds and other.bounds:
-                part.bounds = min(part.bounds[0], other.bounds[0]), max(part.bounds[1], other.bounds[1])
+            if part.bounds is not None and other.bounds is not None:
+                (low, high), (new_low, new_high) = part.bounds, other.bounds
+                part.bounds = torch.minimum(low, new_low), torch.maximum(high, new_high)
 
     def fits(self, leaves: list[torch.Tensor]) -> bool:
         return [(leaf.shape[1:], leaf.dtype) for leaf in leaves] == [(part.shape, part.dtype) for part in self.parts]
@@ -136,23 +139,27 @@ class Parts:
 
     def __init__(self) -> None:
         self._forms: dict[tuple, Form] = {}  # shape of a packed sample, and dtype -> how it was made
+        self._texts: dict[tuple, Text | None] = {}  # names of the parts -> how they follow from words, if they do
 
     def packed(self, x: Any) -> torch.Tensor:
         """One tensor, (n, ...), of an input; what is one stays as it is.
 
-        Images of one size are joined along their channels, numbers beside them become planes; all else becomes
-        columns of a table.
+        Of a text with masks, lengths or positions it is the words. Images of one size are joined along their channels,
+        numbers beside them become planes; all else becomes columns of a table.
 
         Raises:
-            TypeError: it has parts that are no tensors of as many rows, or whole numbers only.
+            TypeError: it has parts that are no tensors of as many rows.
         """
         if isinstance(x, torch.Tensor):
             return x
         found, spec = pytree.tree_flatten_with_path(x)
         leaves = [leaf for _, leaf in found]
-        if not _have_rows(leaves) or not (len(leaves) == 1 or any(map(torch.is_floating_point, leaves))):
+        if not _have_rows(leaves):
             raise TypeError(NEEDED)
-        parts = [Part.of(f"x{pytree.keystr(path)}", leaf) for path, leaf in found]
+        names = [f"x{pytree.keystr(path)}" for path, _ in found]
+        if text := self._text(names, leaves, spec):
+            return leaves[text.at]
+        parts = [Part.of(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
         form = Form(spec, parts, _grid([part.shape for part in parts]))
         known = self._forms.setdefault((form.shape, form.dtype), form)
         if known.spec != spec:
@@ -162,12 +169,18 @@ class Parts:
 
     def taken_apart(self, x: Any) -> Any:
         """What was packed, or has the form of it."""
+        for text in filter(None, self._texts.values()):
+            if text.are_words(x):
+                return pytree.tree_unflatten(text.beside(x), text.spec)
         form = self._form(x)
         return x if form is None else pytree.tree_unflatten(form.split(x), form.spec)
 
     def seen(self, *arguments: Any) -> list[torch.Tensor]:
         """The packed input that a model was called with, or else all tensors among its arguments."""
         leaves = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]
+        for text in filter(None, self._texts.values()):
+            if text.fits(leaves):
+                return [leaves[text.at]]
         for form in self._forms.values():
             if form.fits(leaves):
                 return [form.joined(leaves)]
@@ -179,7 +192,7 @@ class Parts:
         if form is None:
             return _standard(x)
         pairs = zip(form.parts, form.split(x), strict=True)
-        return form.joined([leaf if part.bounds else _standard(leaf) for part, leaf in pairs])
+        return form.joined([_standard(leaf) if part.bounds is None else leaf for part, leaf in pairs])
 
     def lost(self, x: torch.Tensor, lost: Iterable[int]) -> list[str]:
         """Which parts of a packed input have all their channels or columns among these."""
@@ -218,6 +231,15 @@ class Parts:
 
     def _prepared(self, prepare: Callable | None) -> Callable | None:
         return prepare and (lambda images: self.packed(prepare(self.taken_apart(images))))
+
+    def _text(self, names: list[str], leaves: list[torch.Tensor], spec: Any) -> Text | None:
+        key = tuple(names)
+        if key not in self._texts:
+            self._texts[key] = Text.of(leaves, spec)
+        text = self._texts[key]
+        if text and not text.follows(leaves):
+            raise TypeError(CHANGED)
+        return text
 
     def _form(self, x: Any) -> Form | None:
         return self._forms.get((tuple(x.shape[1:]), x.dtype)) if isinstance(x, torch.Tensor) else None
