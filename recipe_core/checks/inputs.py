@@ -101,6 +101,10 @@ def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
         return None
     if len(x) > 1 and bool((x == x[:1]).all()):
         return CONSTANT.failed(f"All {len(x)} {name} samples are the same.", share=1.0)
+    for part, value in subject.parts.flat(sample.x).items():
+        told = f"{part} is {value:.3g} everywhere in all {len(x)} {name} samples"
+        may_mean_something = value in (0, 1)  # as a mask of which nothing is hidden
+        return CONSTANT.unsure(f"{told}; is that meant?") if may_mean_something else CONSTANT.failed(f"{told}.")
     if x.shape[1] < FEW:
         return None
     flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)

@@ -97,7 +97,7 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
             continue
         told = {"deviations": split.strength, "other_split": other.strength, "samples": len(split.images)}
         said = f"Nothing can be learnt about held-out samples of the {name} split"
-        if other.strength > FOUND:
+        if other.first(len(split.images)).strength > FOUND:  # of as many samples: of fewer, less can be learnt
             flipped = name == "training" and _augmented(subject)
             yield (CHANGED if flipped else UNRELATED).failed(
                 f"{said} ({split.strength:.1f} deviations above shuffled labels), much in the other split "
@@ -198,8 +198,9 @@ def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
         told = {"share": share, "error": error}
         said = f"About {share:.0%} of the {name} labels{where} contradict their inputs"
         if name == "training" and _augmented(subject):
-            # Images that are harder now may be so on purpose; the pipeline's own model may learn them all the same.
-            if _own_errors(subject) > NOISE:
+            # Images that are harder now may be so on purpose: of those nothing says clearly what they are instead, and
+            # the pipeline's own model may learn them all the same.
+            if _surely_another(both) > share / 3 and _own_errors(subject) > NOISE:
                 yield CHANGED.failed(f"{said} as they are after augmentation.", 0.4 + 0.6 * min(1, share), **told)
         else:
             yield PARTLY.failed(
@@ -207,6 +208,14 @@ def _partly(subject: Subject, both: Lessons) -> Iterator[Result]:
                 0.4 + 0.6 * min(1, share),
                 **told,
             )
+
+
+def _surely_another(both: Lessons) -> float:
+    """The share of training samples for which what is learnt from validation is half as sure of another class, or
+    more, as it mostly is of the right one of its own."""
+    own = both.val.margins(both.val.learner.held_out)
+    usual = own[own > 0].median() if bool((own > 0).any()) else own.new_zeros(())
+    return float((both.train.margins(both.back) < -usual / 2).double().mean())
 
 
 def _noisy(subject: Subject, both: Lessons) -> Result | None:

@@ -31,6 +31,7 @@ GAP, LEAST_APART = 1.6, 0.02  # of the distances to two neighbours, one after th
 FEW, LEAST_VALUES, MOST_GROUND = 64, 64, 0.2  # pictures that are looked at; different numbers of one; the same number
 LEAST_SIDE, MOST_SEEN, MOST_NEW = 16, 1500, 500  # px; images
 MOST_RELATED = 6000  # images that are all compared with each other
+DISTINCT = 0.9  # share of a regression's targets that no two samples have
 MEASURED, FEWEST_MEASURED = 0.5, 3  # share of a column's numbers that are all different; such columns
 FAMILY = 1.3  # images of a split that are near copies of each other, on average: more are families
 LUCK = 6  # rows: there might have been three pairs more
@@ -171,7 +172,7 @@ def _near(seen: Sample, new: Sample) -> Result | None:
 
 def _moved(seen: Sample, new: Sample) -> Result | None:
     """Copies that were moved by a few pixels, mirrored, or made brighter, of all images of both splits."""
-    if new.x.ndim != 4 or min(as_images(new.x[:1]).shape[2:]) < LEAST_SIDE:
+    if new.x.ndim != 4 or min(as_images(new.x[:1]).shape[2:]) < LEAST_SIDE or _targets_are_distinct(seen, new):
         return None
     x = torch.cat([seen.x[:MOST_SEEN], new.x[:MOST_NEW]])
     views, middle = _views(x)
@@ -253,7 +254,7 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     numbers vary about as a Poisson variable does.
     """
     x = torch.cat([seen.x, new.x])
-    if len(x) > MOST_RELATED or not (seen.complete and new.complete):
+    if len(x) > MOST_RELATED or not (seen.complete and new.complete) or _targets_are_distinct(seen, new):
         return 0.0
     described = _described(x)
     similar = described @ described.T
@@ -264,6 +265,12 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
     sizes = _families(apart < CLOSE * usual)
     return float(sizes.mean()) if sizes.mean() > PAIRS and sizes.var() < EVEN * sizes.mean() else 0.0
+
+
+def _targets_are_distinct(seen: Sample, new: Sample) -> bool:
+    """Whether hardly two samples of a regression have one target, as copies of one picture would."""
+    y = torch.cat([seen.y, new.y])
+    return y.is_floating_point() and len(y.unique(dim=0)) > DISTINCT * len(y)
 
 
 def relatives(images: torch.Tensor) -> float:

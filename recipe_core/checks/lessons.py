@@ -13,6 +13,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 MOST = 1000  # samples of a split: a learner of so many takes two seconds
+ALIKE = 10.0  # times the deviation of the other split's targets, and deviations of theirs away: of one scale
 NULLS = 20  # shufflings: enough for a mean and a deviation
 
 
@@ -24,16 +25,30 @@ class Lesson:
         images: float32 (n, channels, height, width), averaged down.
         labels: int64 (n,); None for regression.
         targets: float (n, outputs): one-hot rows of the labels, or the targets in units of their deviation.
+        scale: (mean, deviation), (outputs,) each, of the targets of a regression as they were.
     """
 
     images: torch.Tensor
     labels: torch.Tensor | None
     targets: torch.Tensor
+    scale: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def first(self, count: int) -> Lesson:
         """Of so many of its samples."""
         labels = None if self.labels is None else self.labels[:count]
-        return Lesson(self.images[:count], labels, self.targets[:count])
+        return Lesson(self.images[:count], labels, self.targets[:count], self.scale)
+
+    def in_units_of(self, other: Lesson) -> Lesson:
+        """Its targets in the other split's units: augmentation may spread them there, as mirroring does.
+
+        Those on quite another scale stay in their own; that they are is told by itself.
+        """
+        if self.scale is None or other.scale is None or self.targets.shape[1] != other.targets.shape[1]:
+            return self
+        (mean, deviation), (origin, unit) = self.scale, other.scale
+        alike = (deviation < ALIKE * unit) & (unit < ALIKE * deviation) & ((mean - origin).abs() < ALIKE * unit)
+        moved = (self.targets * deviation + mean - origin) / unit.clamp_min(1e-30)
+        return Lesson(self.images, None, torch.where(alike, moved, self.targets), self.scale)
 
     @functools.cached_property
     def learner(self) -> Learner:
@@ -106,7 +121,8 @@ def agreement(scores: torch.Tensor, targets: torch.Tensor) -> float:
 def lessons(subject: Subject) -> Lessons:
     """Of both splits, as the network sees them."""
     classes = subject.pipeline.num_classes
-    return Lessons(lesson(subject.drawn_train, classes), lesson(subject.drawn_val, classes))
+    train = lesson(subject.drawn_train, classes)
+    return Lessons(train, lesson(subject.drawn_val, classes).in_units_of(train))
 
 
 def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:
@@ -119,6 +135,7 @@ def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:
         images, labels = images[labels >= 0], labels[labels >= 0]  # what a loss leaves out has no class
         return Lesson(images, labels, F.one_hot(labels, max(classes, int(labels.max()) + 1)).float())
     targets = sample.y[rows].reshape(len(rows), -1).float()
-    deviation = targets.std(0)
+    mean, deviation = targets.mean(0), targets.std(0)
     constant = deviation <= 1e-6 * deviation.max()
-    return Lesson(images, None, torch.where(constant, 0.0, (targets - targets.mean(0)) / deviation.clamp_min(1e-30)))
+    known = torch.where(constant, 0.0, (targets - mean) / deviation.clamp_min(1e-30))
+    return Lesson(images, None, known, (mean, deviation))

@@ -59,7 +59,7 @@ def layers_are_not_merely_linear(subject: Subject):
         return AFFINE.failed(f"{len(graph.layers)} layers together are an affine function of the input.")
     told = [(pair, f"{_shown(pair[0])} is followed directly by {_shown(pair[1])}.") for pair in pairs]
     for pair, sentence in told:
-        if pair[1] is not graph.last and not any(map(graph.is_frozen, pair)):
+        if pair[1] != graph.last and not any(map(graph.is_frozen, pair)):
             return AFFINE.failed(sentence)
     if told and any(map(graph.is_frozen, told[0][0])):
         return AFFINE.unsure(f"{told[0][1]} Is the frozen one a fixed filter?", harm=0.2)

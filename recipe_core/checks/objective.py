@@ -13,18 +13,12 @@ from recipe_core.checks.optimisation import CLIPPED, UPHILL
 from recipe_core.checks.probe import names_classes
 from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, in_form, reach, reach_in_steps
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, as_outputs, labels_of
 
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
-FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
-ODD = 2.5  # times it: worth a look
-TOO_VARIED = 30.0  # times the deviation of the targets; targets in another unit than usual stay below
 LEAST_SEVERAL = 0.05  # of the samples, whose labels are none or several
-LARGE, TIMID = 100, 0.01  # deviation of targets; share of it that outputs have
-ASTRAY = 5.0  # deviations of the targets, between their mean and the fresh model's outputs
 WRONG_BY = 10.0  # logits, or three standard deviations of a target
 
 PROBABILITIES = Cause(
@@ -46,14 +40,6 @@ MISMATCHED = Cause(
     "The model has another number of outputs than there are classes; those too many only take probability away.",
     "Let the last layer have one output per class.",
     0.4,
-)
-INITIAL = Cause(
-    "initial-loss-off",
-    "The fresh model is far more wrong than one that knows nothing: training first has to unlearn that.",
-    "Start the last layer with small weights, its bias at the logarithm of the classes' frequencies or at the mean; "
-    "average what is summed before it; scale inputs and the targets of a regression.",
-    0.4,
-    follows=("targets-wrong-type", "targets-out-of-range", "pretrained-input-differs", "inputs-not-scaled"),
 )
 BLIND = Cause(
     "loss-ignores-class",
@@ -291,6 +277,8 @@ def the_loss_prefers_the_truth(subject: Subject):
     if not (math.isfinite(right) and math.isfinite(wrong)):
         return skipped("The loss of sure answers is not finite.")
     if right > wrong + 1e-3 * abs(wrong):
+        if not names_classes(subject):
+            return skipped("The outputs do not stand for classes.")
         return UPHILL.failed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
     blind = [label for label in asked.labels.unique().tolist() if asked.is_blind_to(label) and label != asked.padding]
     if blind and len(blind) < len(asked.labels.unique()):
@@ -341,56 +329,3 @@ def one_output_per_class(subject: Subject):
     if shape[1] == classes or (classes == 2 and shape[1] == 1):
         return passed(f"{shape[1]} outputs for {classes} classes.")
     return MISMATCHED.unsure(f"{shape[1]} outputs for {classes} classes; is that on purpose?")
-
-
-@check(family="model", stage=2, cost=0.5, causes=[INITIAL])
-def initial_loss_is_that_of_a_guess(subject: Subject):
-    """The loss of the fresh model is about that of one that gives every class the same probability."""
-    asked = subject.once(objective)
-    if asked.labels is None:
-        return _initial_outputs(subject, asked)
-    model = subject.model().train()
-    with torch.no_grad():
-        losses = [float(subject.loss(model, batch).float().mean()) for batch in subject.train.batches[:4]]
-    own, guess = sum(losses) / len(losses), asked.loss(asked.uninformed())
-    told = f"The loss of the fresh model is {own:.3g}, that of an uninformed one {guess:.3g}"
-    if not (math.isfinite(own) and guess > 0):
-        return skipped(f"{told}: they cannot be compared.")
-    if own > FAR_OFF * guess:
-        return INITIAL.failed(f"{told}.", initial=own, uninformed=guess)
-    if own > ODD * guess:
-        return INITIAL.unsure(f"{told}; are its outputs meant to be that large?", initial=own, uninformed=guess)
-    return passed(f"{told}.", initial=own, uninformed=guess)
-
-
-def _initial_outputs(subject: Subject, asked: Objective):
-    """In regression a guess is the mean: the outputs of a fresh model vary no more than the targets do."""
-    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
-        return skipped("It is not known what a guess would be.")
-    own, usual = float(asked.like.std(0).mean()), float(asked.targets.float().std(0).mean())
-    told = f"The outputs of the fresh model have a deviation of {own:.3g}, the targets of {usual:.3g}"
-    if math.isfinite(own) and usual and own > TOO_VARIED * usual:
-        return INITIAL.failed(f"{told}: training first has to unlearn them.", initial=own, targets=usual)
-    trained = subject.copy(subject.once(rehearsal).model).eval()
-    with torch.no_grad():
-        later = subject.outputs(trained, subject.train.x[:MOST]).float().cpu()
-    grown = float(later.std(0).mean())
-    if usual > LARGE and max(own, grown) < TIMID * usual:
-        return INITIAL.failed(
-            f"{told}, and after some steps still of {grown:.3g}: the targets are not scaled.",
-            initial=own,
-            targets=usual,
-        )
-    away, still = (_deviations_off(outputs, asked.targets.float()) for outputs in (asked.like, later))
-    if usual and min(away, still) > ASTRAY:
-        return INITIAL.failed(
-            f"The outputs of the fresh model are on average {away:.3g} deviations of the targets away from them, and "
-            f"after some steps still {still:.3g}.",
-            away=away,
-        )
-    return passed(f"{told}.", initial=own, targets=usual)
-
-
-def _deviations_off(outputs: torch.Tensor, targets: torch.Tensor) -> float:
-    """How far off outputs are on average, of the target that is nearest to them."""
-    return float(((outputs - targets).mean(0).abs() / targets.std(0)).min())

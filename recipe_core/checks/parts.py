@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from recipe_core.checks.texts import Text
@@ -63,11 +64,16 @@ class Part:
         leaf = leaf.to(dtype)
         if not grid:
             return leaf.reshape(len(leaf), -1)
-        return leaf if self.is_image else leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *grid)
+        if not self.is_image:
+            return leaf.reshape(len(leaf), -1, 1, 1).expand(-1, -1, *grid)
+        below, beside = grid[0] - leaf.shape[2], grid[1] - leaf.shape[3]
+        return F.pad(leaf, (0, beside, 0, below))
 
     def taken_from(self, slices: torch.Tensor, grid: tuple[int, ...]) -> torch.Tensor:
         """The tensor that was laid out so."""
-        if grid and not self.is_image:
+        if grid and self.is_image:
+            slices = slices[..., : self.shape[1], : self.shape[2]]
+        elif grid:
             slices = slices[..., 0, 0]  # one place, as a mean over all would leave nothing of a change by chance
         if self.bounds is not None:
             low, high, origin, unit = (each.to(slices.device) for each in (*self.bounds, self.origin, self.unit))
@@ -144,8 +150,8 @@ class Parts:
     def packed(self, x: Any) -> torch.Tensor:
         """One tensor, (n, ...), of an input; what is one stays as it is.
 
-        Of a text with masks, lengths or positions it is the words. Images of one size are joined along their channels,
-        numbers beside them become planes; all else becomes columns of a table.
+        Of a text with masks, lengths or positions it is the words. Images are joined along their channels, smaller ones
+        with zeros around them, and numbers beside them become planes; all else becomes columns of a table.
 
         Raises:
             TypeError: it has parts that are no tensors of as many rows.
@@ -205,6 +211,13 @@ class Parts:
         ranges = [range(end - width, end) for end, width in zip(ends, form.widths, strict=True)]
         named = zip(form.parts, ranges, strict=True)
         return [part.name for part, slices in named if slices and lost.issuperset(slices)]
+
+    def flat(self, x: torch.Tensor) -> dict[str, float]:
+        """Which parts of several numbers have one value everywhere, in all samples, and which."""
+        form = self._form(x)
+        pairs = zip(form.parts, form.split(x), strict=True) if form else ()
+        found = {part.name: leaf.unique() for part, leaf in pairs if part.shape.numel() > 1}
+        return {name: float(values) for name, values in found.items() if len(values) == 1}
 
     def pipeline(self, pipeline: Pipeline) -> Pipeline:
         """The same pipeline, whose functions take and give packed inputs; its loaders are left as they are."""
@@ -273,7 +286,8 @@ def _have_rows(leaves: list) -> bool:
 
 
 def _grid(shapes: list[torch.Size]) -> tuple[int, ...]:
-    """The size of the images, where there are such and numbers or vectors only beside them."""
-    sizes = {tuple(shape[1:]) for shape in shapes if len(shape) == 3}
-    alike = len(sizes) == 1 and all(len(shape) in (0, 1, 3) for shape in shapes)
-    return sizes.pop() if alike else ()
+    """The size that all images fit into, where there are such and numbers or vectors only beside them."""
+    sizes = [shape[1:] for shape in shapes if len(shape) == 3]
+    if not sizes or any(len(shape) not in (0, 1, 3) for shape in shapes):
+        return ()
+    return tuple(max(sides) for sides in zip(*sizes, strict=True))

@@ -14,7 +14,7 @@ from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.undoing import ASKED, best_change, gained, told_right
+from recipe_core.checks.undoing import ASKED, GAIN, best_change, gained, told_right
 
 SURE = 5.0  # deviations
 SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
@@ -157,7 +157,11 @@ def _changed_back(subject: Subject, both: Lessons) -> Result | None:
     under other class numbers."""
     undone = subject.once(best_change)
     renumbered = subject.once(numbered) if undone.best else []
-    if not undone.best or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in renumbered):
+    if (
+        not undone.best
+        or undone.right < GAIN
+        or any(each.evidence["in_validation"] > undone.right + AS_GOOD for each in renumbered)
+    ):
         return None
     if min(both.train.strength, both.val.strength) < LEARNT:
         return None  # labels of one that tell nothing hold for the other by chance

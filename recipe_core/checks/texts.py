@@ -16,7 +16,7 @@ FEWEST_ROWS = 2
 
 @dataclass
 class PerPlace:
-    """One number for words, another for what fills up: a mask, also the other way round or to be added; or all alike."""
+    """One number for words, another for what fills up: a mask, either way round or to be added, or the same for all."""
 
     numbers: dict[bool, float] = field(default_factory=dict)
 

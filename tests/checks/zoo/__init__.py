@@ -24,6 +24,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     sixth_look,
     sixth_look_correct,
     tenth_look,
+    thirteenth_look,
     twelfth_look,
     unusual_data,
     unusual_models,
