@@ -38,17 +38,17 @@ class Lesson:
         labels = None if self.labels is None else self.labels[:count]
         return Lesson(self.images[:count], labels, self.targets[:count], self.scale)
 
-    def in_units_of(self, other: Lesson) -> Lesson:
-        """Its targets in the other split's units: augmentation may spread them there, as mirroring does.
+    def in_units_of(self, other: Lesson, scores: torch.Tensor) -> torch.Tensor:
+        """What is learnt here about other images, in units of the other split's targets.
 
-        Those on quite another scale stay in their own; that they are is told by itself.
+        Augmentation may spread targets further than they are in the other split, as mirroring does where they are
+        places. Where they are on quite another scale, which is told by itself, each keeps its own.
         """
         if self.scale is None or other.scale is None or self.targets.shape[1] != other.targets.shape[1]:
-            return self
-        (mean, deviation), (origin, unit) = self.scale, other.scale
+            return scores
+        (origin, unit), (mean, deviation) = self.scale, other.scale
         alike = (deviation < ALIKE * unit) & (unit < ALIKE * deviation) & ((mean - origin).abs() < ALIKE * unit)
-        moved = (self.targets * deviation + mean - origin) / unit.clamp_min(1e-30)
-        return Lesson(self.images, None, torch.where(alike, moved, self.targets), self.scale)
+        return torch.where(alike, (scores * unit + origin - mean) / deviation.clamp_min(1e-30), scores)
 
     @functools.cached_property
     def learner(self) -> Learner:
@@ -95,6 +95,11 @@ class Lessons:
         return self.train.learner.predict(self.val.images)
 
     @functools.cached_property
+    def across_in_units(self) -> torch.Tensor:
+        """The same in units of the validation targets."""
+        return self.train.in_units_of(self.val, self.across)
+
+    @functools.cached_property
     def back(self) -> torch.Tensor:
         """(n, outputs) of the training images, as learnt in validation."""
         return self.val.learner.predict(self.train.images)
@@ -121,8 +126,7 @@ def agreement(scores: torch.Tensor, targets: torch.Tensor) -> float:
 def lessons(subject: Subject) -> Lessons:
     """Of both splits, as the network sees them."""
     classes = subject.pipeline.num_classes
-    train = lesson(subject.drawn_train, classes)
-    return Lessons(train, lesson(subject.drawn_val, classes).in_units_of(train))
+    return Lessons(lesson(subject.drawn_train, classes), lesson(subject.drawn_val, classes))
 
 
 def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:

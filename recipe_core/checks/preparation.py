@@ -223,7 +223,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
         return None
     own = told_right(both.train, both.train.learner.held_out)
     among = told_right(both.val, both.val.learner.held_out)
-    across = told_right(both.val, both.across)
+    across = told_right(both.val, both.across_in_units)
     lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST

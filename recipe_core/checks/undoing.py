@@ -41,7 +41,7 @@ def best_change(subject: Subject) -> Undone:
     best = max(gains, key=lambda name: gains[name], default="")
     if not gains.get(best):
         return Undone(gains, "", 0.0)
-    before = float(told_right(both.val.first(ASKED), both.across[:ASKED]).mean())
+    before = float(told_right(both.val.first(ASKED), both.across_in_units[:ASKED]).mean())
     return Undone(gains, best, before + gains[best], before)
 
 
@@ -68,10 +68,11 @@ def _changes(images: torch.Tensor) -> dict[str, Change]:
 def gained(both: Lessons, change: Change) -> float:
     """How much more of validation is told right after a change of its images; 0 where that may be chance."""
     asked = both.val.first(ASKED)
-    before = told_right(asked, both.across[:ASKED])
+    before = told_right(asked, both.across_in_units[:ASKED])
     if float(before.mean()) >= 1 - GAIN:
         return 0.0  # there is no more to gain
-    after = told_right(asked, both.train.learner.predict(change(asked.images)))
+    changed = both.train.learner.predict(change(asked.images))
+    after = told_right(asked, both.train.in_units_of(asked, changed))
     differences = after - before
     gain = float(differences.mean())
     if gain <= GAIN:

@@ -268,6 +268,16 @@ def test_targets_that_are_images_have_one_scale_in_both_splits():
     assert causes(pipeline, "targets_of_both_splits_are_on_one_scale") == {"validation-prepared-differently"}
 
 
+def test_few_validation_samples_from_which_little_can_be_learnt_are_not_unrelated_to_their_labels():
+    """As many training samples teach no more than they do."""
+    chance = torch.Generator().manual_seed(6)
+    x, weights = torch.randn(1250, 60, generator=chance), torch.randn(60, generator=chance)
+    y = (0.35 * x @ F.normalize(weights, dim=0) + torch.randn(1250, generator=chance) > 0).long()
+    train, val = loaders(x, y, 1000, 250)
+    pipeline = healthy(model_fn=lambda: nn.Linear(60, 2), train_loader=train, val_loader=val, num_classes=2)
+    assert causes(pipeline, "labels_belong_to_their_images") == set()
+
+
 def test_labels_that_tell_nothing_of_training_say_nothing_of_its_preparation():
     """By chance what they tell may hold for validation images that are upside down."""
     x, y = digits()

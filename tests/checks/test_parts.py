@@ -17,7 +17,7 @@ Pair = namedtuple("Pair", "left right")
         ({"pixel_values": IMAGES}, (3, 6, 4)),
         ((IMAGES, IMAGES[:, :1] * 2), (8, 6, 4)),
         ({"image": IMAGES, "numbers": NUMBERS, "code": CODES}, (6, 6, 4)),
-        (Pair(IMAGES, torch.rand(5, 3, 2, 2)), (84,)),
+        (Pair(IMAGES, torch.rand(5, 3, 2, 7)), (6, 6, 7)),
         ([IMAGES, {"inner": [NUMBERS.double()]}], (5, 6, 4)),
         ({"rows": NUMBERS, "set": CODES > 2, "series": torch.rand(5, 7, 2)}, (17,)),
         ({"image": (IMAGES * 40).to(torch.uint8), "at": NUMBERS[:, 0]}, (8, 6, 4)),
@@ -26,6 +26,7 @@ Pair = namedtuple("Pair", "left right")
         ({"image": IMAGES[:, :1], "numbers": NUMBERS}, (6, 6, 4)),  # three channels would be taken for colours
         ({"image": IMAGES, "at": NUMBERS[:, 0].double()}, (8, 6, 4)),
         ({"image": IMAGES[:, :1], "at": NUMBERS[:, 0]}, (6, 6, 4)),
+        ({"user": CODES, "film": CODES * 1_234_567}, (2,)),
     ],
 )
 def test_what_is_packed_is_taken_apart_to_the_same_in_any_batch(inputs, shape):
@@ -51,6 +52,69 @@ def test_codes_stay_among_those_that_were_seen_whatever_is_done_to_the_input():
     parts.packed({"image": IMAGES, "code": CODES + 2})
     codes = parts.taken_apart(packed + 100 * torch.randn_like(packed))["code"]
     assert codes.dtype == torch.int64 and codes.min() >= 1 and codes.max() <= 7
+
+
+def test_each_column_of_codes_stays_among_its_own():
+    codes = torch.stack([CODES, CODES % 3 + 70], 1)
+    parts = Parts()
+    packed = parts.packed((codes, NUMBERS))
+    changed = parts.taken_apart(packed + 100 * torch.randn_like(packed))[0]
+    for before, after in zip(codes.unbind(1), changed.unbind(1), strict=True):
+        assert before.min() <= after.min() and after.max() <= before.max()
+
+
+WORDS = torch.tensor([[7, 3, 9, 4, 0, 0], [2, 8, 0, 0, 0, 0], [5, 5, 6, 1, 3, 2]])
+
+
+@pytest.mark.parametrize(
+    ("beside", "others"),
+    [
+        (WORDS != 0, [True, True, True, False]),
+        ((WORDS != 0).float(), [1.0, 1, 1, 0]),
+        (WORDS == 0, [False, False, False, True]),
+        (torch.where(WORDS == 0, -torch.inf, 0), [0.0, 0, 0, -torch.inf]),
+        (torch.zeros_like(WORDS), [0, 0, 0, 0]),
+        (torch.arange(6).expand(3, 6), [0, 1, 2, 3]),
+        ((WORDS != 0).sum(1), 3),
+        ((WORDS != 0).sum(1, keepdim=True).double(), [3.0]),
+    ],
+)
+def test_of_a_text_the_words_are_looked_at_and_what_stands_beside_them_follows(beside, others):
+    parts = Parts()
+    packed = parts.packed({"beside": beside, "words": WORDS})
+    assert packed is WORDS
+    again = parts.taken_apart(packed)
+    assert torch.equal(again["beside"], beside) and again["beside"].dtype == beside.dtype
+    shorter = parts.taken_apart(torch.tensor([[4, 4, 4, 0]]))  # as of another batch
+    assert torch.equal(shorter["beside"], torch.tensor([others], dtype=beside.dtype))
+    assert parts.seen((beside,), {"words": WORDS}) == [WORDS]
+
+
+def test_a_mask_of_texts_that_nothing_fills_up_is_that_of_words():
+    parts = Parts()
+    full = WORDS.clamp_min(1)
+    assert parts.packed((full, torch.zeros_like(full))) is full
+    parts.packed((WORDS, (WORDS == 0).long()))  # what the others are is learnt when they come
+    assert parts.taken_apart(torch.tensor([[4, 4, 4, 0]]))[1].tolist() == [[0, 0, 0, 1]]
+
+
+def test_whole_numbers_of_which_none_follows_from_others_are_columns():
+    other = torch.tensor([[1, 0, 0, 2, 1, 0]] * 3)
+    assert Parts().packed((WORDS, other)).shape == (3, 12)
+
+
+def test_masks_that_follow_from_the_words_in_some_batches_only_are_told_in_a_sentence():
+    parts = Parts()
+    parts.packed((WORDS, WORDS != 0))
+    with pytest.raises(TypeError, match="masks, lengths or positions follow in some batches and in others not"):
+        parts.packed((WORDS, WORDS > 3))
+
+
+def test_a_part_that_is_the_same_everywhere_is_named():
+    parts = Parts()
+    packed = parts.packed({"image": IMAGES, "empty": torch.full((5, 1, 2, 2), -0.5), "one": torch.ones(5)})
+    assert parts.flat(packed) == {"x['empty']": -0.5}
+    assert parts.flat(IMAGES) == {}
 
 
 def test_a_part_that_is_lost_is_named():
@@ -85,7 +149,6 @@ def test_what_a_model_was_called_with_is_known_again():
         {},
         {"image": IMAGES, "name": list("abcde")},
         (IMAGES, NUMBERS[:3]),
-        (CODES, CODES),
         (IMAGES, torch.tensor(3.0)),
         "x",
     ],

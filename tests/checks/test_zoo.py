@@ -124,6 +124,9 @@ BUGS = [
     "momentum_at_two_in_a_hundred_thousand",
     "the_greatest_over_words_for_tags",
     "the_same_picture_on_both_sides",
+    "a_recurrence_over_texts_with_lengths",
+    "inverted_attention_mask",
+    "a_view_cast_before_it_is_scaled",
 ]
 CORRECT = [
     "a_picture_and_its_code",
@@ -178,6 +181,20 @@ LET_PASS = [
     ("names_become_numbers_in_collate", "samples_are_drawn_equally_often"),
     ("scores_that_begin_between_zero_and_one", "accuracy_of_known_answers_is_right"),
     ("the_same_picture_on_both_sides (healthy)", "outputs_follow_the_input"),
+    ("a_view_cast_before_it_is_scaled (healthy)", "inputs_carry_information"),
+    ("inverted_attention_mask (healthy)", "outputs_follow_the_input"),
+    ("ratings_of_users_and_films", "outputs_are_what_the_loss_wants"),
+    ("spots_mirrored_with_places", "targets_of_both_splits_are_on_one_scale"),
+    ("spots_mirrored_with_places", "validation_is_prepared_like_training"),
+    ("arrows_erased_and_shifted", "labels_belong_to_their_images"),
+    ("dials_and_angles", "validation_images_are_new"),
+]
+# The same of those that are not let pass: a question is what is left, or the check does not apply.
+LEFT_OPEN = [
+    ("two_pictures_by_their_distance", "the_loss_prefers_the_truth", "skipped"),
+    ("two_pictures_by_their_distance", "accuracy_of_known_answers_is_right", "skipped"),
+    ("a_tower_less_itself", "layers_are_not_merely_linear", "unsure"),
+    ("a_focal_loss_behind_maxima", "initial_loss_is_that_of_a_guess", "unsure"),
 ]
 
 
@@ -203,10 +220,10 @@ def test_a_correct_pipeline_gets_no_failure_and_no_check_crashes_on_it(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("name", "check"), LET_PASS)
-def test_a_correct_pipeline_passes_the_check_that_a_bug_like_it_fails(name, check):
+@pytest.mark.parametrize(("name", "check", "verdict"), [*((*each, "pass") for each in LET_PASS), *LEFT_OPEN])
+def test_a_correct_pipeline_does_not_fail_the_check_that_a_bug_like_it_fails(name, check, verdict):
     (asked,) = [each for each in checks() if each.name == check]
-    assert {each.verdict for each in run_check(asked, Subject(BY_NAME[name].build(), seconds=300))} == {"pass"}
+    assert {each.verdict for each in run_check(asked, Subject(BY_NAME[name].build(), seconds=300))} == {verdict}
 
 
 def test_every_bug_has_a_healthy_twin_in_the_same_half():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -11,7 +12,7 @@ from tests.checks.zoo.base import adam, healthy
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import cnn, mlp
-from tests.checks.zoo.sets import digits, split, textures
+from tests.checks.zoo.sets import digits, loader, split, textures
 
 
 class Made(Dataset):
@@ -243,30 +244,56 @@ def a_focal_loss_behind_maxima():
     return healthy(textures(2), net, loss_fn=focal)
 
 
+def drawn(count: int, seed: int, side: int, least: int, draw) -> tuple[np.ndarray, list]:
+    """Noisy pictures on a ground of up to `least` that `draw(pen, chance)` draws on, and what it gives."""
+    chance = np.random.default_rng(seed)
+    pictures, told = [], []
+    for _ in range(count):
+        picture = Image.new("L", (side, side), int(chance.integers(0, least)))
+        told.append(draw(ImageDraw.Draw(picture), chance))
+        pictures.append(np.asarray(picture) + chance.normal(0, 8, (side, side)))
+    return np.stack(pictures).clip(0, 255).astype(np.uint8)[:, None], told
+
+
+def arrow(pen, chance) -> int:
+    """To the left, right, top or bottom of 32x32 pixels."""
+    to = int(chance.integers(4))
+    across, down = [(-1, 0), (1, 0), (0, -1), (0, 1)][to]
+    x, y, half, ink = *chance.uniform(13, 19, 2), chance.uniform(8, 12), int(chance.integers(150, 256))
+    tip = (x + across * half, y + down * half)
+    pen.line([x - across * half, y - down * half, *tip], fill=ink, width=int(chance.integers(2, 4)))
+    for side in (-5, 5):
+        pen.line([*tip, tip[0] - 5 * across + side * down, tip[1] - 5 * down + side * across], fill=ink, width=2)
+    return to
+
+
 @unusual
-def alike_or_not_in_few_validation_samples():
-    """Whether two textures are alike: of 250 validation samples alone a learner learns nothing about the others."""
-    images = textures(4, train=1600, val=500)
+def arrows_erased_and_shifted():
+    """A fifth of each picture is erased in training: it is harder to tell then, and nothing else than before."""
+    pictures, told = drawn(1500, 0, 32, 80, arrow)
+    images = split(pictures, np.array(told), 300)
 
-    def pairs(x, y, count, seed):
-        chance = np.random.default_rng(seed)
-        rows, same = chance.integers(0, len(y), count), chance.random(count) < 0.5
-        labels = y.numpy()
-        others = [
-            int(chance.choice(np.flatnonzero((labels == labels[a]) == b))) for a, b in zip(rows, same, strict=True)
-        ]
-        x = images.normalise(x)
-        return Made(count, lambda row: ((x[rows[row]], x[others[row]]), int(same[row])))
+    def changed(row):
+        x = images.x[row].float() / 255 * float(torch.empty(()).uniform_(0.4, 1.3)) + 0.12 * torch.randn(1, 32, 32)
+        top, left, down, across = (int(torch.randint(each, ())) for each in (19, 19, 9, 9))
+        x[:, top : top + 14, left : left + 14] = torch.rand(())
+        return (x.roll((down - 4, across - 4), (1, 2)) - 0.3) / 0.25, images.y[row]
 
-    class Alike(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embed, self.scores = cnn(3, 16), mlp(48, 2)
+    train = DataLoader(Made(len(images.x), changed), 60, shuffle=True)
+    val = loader((images.val_x / 255 - 0.3) / 0.25, images.val_y, 60)
+    return healthy(images, "mlp", train_loader=train, val_loader=val)
 
-        def forward(self, pair):
-            one, other = (torch.tanh(self.embed(each)) for each in pair)
-            return self.scores(torch.cat([one, other, one * other], 1))
 
-    train = DataLoader(pairs(images.x, images.y, 2000, 0), 64, shuffle=True)
-    val = DataLoader(pairs(images.val_x, images.val_y, 250, 1), 64)
-    return Pipeline(Alike, train, val, 2, optimizer_fn=adam)
+def dial(pen, chance) -> float:
+    """A ring and a needle on 28x28 pixels, and its angle in radians."""
+    angle, (x, y), radius = chance.uniform(-2.2, 2.2), 14 + chance.uniform(-0.5, 0.5, 2), 11.8
+    pen.ellipse([x - radius, y - radius, x + radius, y + radius], outline=150)
+    pen.line([x, y, x + radius * 0.9 * np.sin(angle), y - radius * 0.9 * np.cos(angle)], fill=240, width=2)
+    return angle
+
+
+@unusual
+def dials_and_angles():
+    """One number is nearly all that they differ by: each has neighbours that look like copies, at other angles."""
+    pictures, told = drawn(1800, 241, 28, 60, dial)
+    return healthy(split(pictures, np.array(told, np.float32)[:, None], 300), "cnn")
