@@ -23,9 +23,10 @@ of pictures of 8x8 that were moved; one block used in place of several; attentio
 network that cannot tell the order of anything but words; what is wrong with metrics of a name of their own ("acc@5"),
 unless it depends on the batches; and whatever needs more than the budget or the {samples} samples of a split that are
 looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a
-dict, a tuple or a list of tensors: images of one size, with numbers beside them, are looked at as channels of one
-image, all else as columns of one table; texts that are several tensors of whole numbers, and targets that are several
-tensors, cannot be audited.
+dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
+the words are looked at; images, with numbers beside them, as channels of one image, a smaller one with zeros around
+it; all else as columns of one table. Whether such a mask is read is not asked. Targets that are several tensors cannot
+be audited.
 """
 
 
