@@ -11,9 +11,10 @@ import pytest
 from conftest import ROOT
 from playwright.sync_api import Browser, Page, expect
 from steps import SLOW, choose, enter, press, selected, settled, well_behaved, widget
-from world import DARK, make_folder, make_many, make_table, make_zip, picture
+from world import DARK, make_folder, make_many, make_table, make_zip, picture, standing_still
 
 from recipe_core import Workspace
+from recipe_core.workspace import Dataset
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Dashboard:
     url: str
     folder: Path
     """Where the sources stand."""
+
+    def dataset(self, name: str) -> Dataset:
+        return Workspace(self.folder / "workspace").dataset(name)
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +122,14 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
     press(page, "Add and scan")
     card = widget(page, "card-many")
     expect(card.get_by_text(re.compile(r"Scan: measuring [\d,]+ of 1,500"))).to_be_visible(timeout=SLOW)
-    card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
-    expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
-    expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
-    page.goto("about:blank")
-    page.goto(dashboard.url)
-    card.get_by_role("button", name="Cancel scan").click(timeout=SLOW)
-    expect(card.get_by_text("The scan was cancelled.", exact=False)).to_be_visible(timeout=SLOW)
+    with standing_still(dashboard.dataset("many")):
+        card.get_by_role("button", name="Browse the first images").click(timeout=60_000)
+        expect(page.locator(".tile").first).to_be_visible(timeout=SLOW)
+        expect(page.get_by_text("The scan is still running", exact=False)).to_be_visible()
+        page.goto("about:blank")
+        page.goto(dashboard.url)
+        card.get_by_role("button", name="Cancel scan").click(timeout=SLOW)
+        expect(card.get_by_text("The scan was cancelled.", exact=False)).to_be_visible(timeout=SLOW)
     picture(100, 0, (16, 16)).save(image, "JPEG")  # all that are left are quick to read now
     card.get_by_role("button", name="Resume scan").click()
     scanned(page, "many")
@@ -138,7 +143,7 @@ def test_a_scan_is_browsed_left_cancelled_resumed_and_repeated(page: Page, dashb
 def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is_named(
     page: Page, dashboard: Dashboard
 ):
-    make_many(dashboard.folder / "scanning", 2_500, (2048, 1536))  # more than anybody waits for
+    make_many(dashboard.folder / "scanning", 800, (2048, 1536))  # more than anybody waits for
     look_at(page, dashboard.folder / "scanning")
     press(page, "Add and scan")
     card = widget(page, "card-scanning")
@@ -158,10 +163,10 @@ def test_a_scan_that_ends_does_not_close_the_dialog_in_which_the_next_dataset_is
 
 
 def test_what_is_pressed_while_a_scan_ends_is_not_lost(browser: Browser, dashboard: Dashboard):
-    make_many(dashboard.folder / "long", 2_500, (2048, 1536))
+    make_many(dashboard.folder / "long", 800, (2048, 1536))
     long = Workspace(dashboard.folder / "workspace").add_dataset("long", dashboard.folder / "long")
     long.launch_scan()
-    with browser.new_context() as context:  # a clock stays with its context
+    with standing_still(long), browser.new_context() as context:  # a clock stays with its context
         page = context.new_page()
         page.clock.install()
         page.goto(dashboard.url)

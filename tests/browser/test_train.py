@@ -19,6 +19,17 @@ from recipe_core import Workspace
 from recipe_core.runs import Run
 
 LONG = 60_000  # ms, for a run to end
+# It takes its time and leaves the cores to those who look on.
+SLOW_NET = """
+import time
+from torch import nn
+class Slow(nn.Sequential):
+    def forward(self, x):
+        time.sleep(0.02)
+        return super().forward(x)
+def model(classes):
+    return Slow(nn.Flatten(), nn.Linear(3 * 16 * 16, classes))
+"""
 BADGE = ".stMarkdownBadge"
 
 
@@ -49,6 +60,12 @@ class Dashboard:
 
     def launch(self, preset: str, **settings: object) -> Run:
         return self.workspace.launch(self.workspace.dataset("colours"), preset, **settings)  # type: ignore[arg-type]
+
+    def launch_slowly(self) -> Run:
+        """A run that goes on until it is stopped."""
+        net = self.workspace.folder.parent / "slow.py"
+        net.write_text(SLOW_NET)
+        return self.launch("linear", model_file=net, steps=1_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +150,7 @@ def test_a_run_is_launched_watched_and_judged(page: Page, dashboard: Dashboard):
 
 
 def test_a_run_grows_before_the_eyes_is_stopped_and_resumed(page: Page, dashboard: Dashboard):
-    run = dashboard.launch("linear", steps=1_000_000)
+    run = dashboard.launch_slowly()
     dashboard.open(page, f"&run={run.id}")
     state(page, "running")
     progress = page.get_by_test_id("stProgress")
@@ -151,7 +168,7 @@ def test_a_run_grows_before_the_eyes_is_stopped_and_resumed(page: Page, dashboar
 
 
 def test_a_zoom_stays_while_points_arrive_and_stands_in_the_address(page: Page, dashboard: Dashboard):
-    run = dashboard.launch("linear", steps=1_000_000)
+    run = dashboard.launch_slowly()
     dashboard.open(page, f"&run={run.id}")
     expect(page.get_by_test_id("stProgress")).to_contain_text("Training", timeout=LONG)
     widget(page, "pause").locator("label").click()
@@ -172,7 +189,7 @@ def test_a_zoom_stays_while_points_arrive_and_stands_in_the_address(page: Page, 
 
 
 def test_a_run_that_was_killed_shows_its_last_lines_and_can_be_resumed(page: Page, dashboard: Dashboard):
-    run = dashboard.launch("linear", steps=1_000_000)
+    run = dashboard.launch_slowly()
     dashboard.open(page, f"&run={run.id}")
     expect(page.get_by_test_id("stProgress")).to_contain_text("Training", timeout=LONG)
     pid = run.job.pid
@@ -185,11 +202,11 @@ def test_a_run_that_was_killed_shows_its_last_lines_and_can_be_resumed(page: Pag
 
 def test_a_run_goes_on_while_its_server_is_killed_and_another_server_shows_it(page: Page, dashboard: Dashboard, served):
     environment = {"RECIPE_WORKSPACE": str(dashboard.workspace.folder)}
+    like = dashboard.launch_slowly()
+    like.stop()
     with served(ROOT / "app.py", env=environment) as first:
-        page.goto(f"{first.url}/train?dataset=colours&preset=linear")
-        field(page, "Epochs").fill("100000")
-        field(page, "Epochs").press("Enter")
-        settled(page)
+        page.goto(f"{first.url}/train?dataset=colours&like={like.id}")
+        expect(field(page, "Steps")).to_have_value("1000000")
         press(page, "Launch")
         page.wait_for_url("**run=*", timeout=SLOW)
         expect(page.get_by_test_id("stProgress")).to_contain_text("Training", timeout=LONG)

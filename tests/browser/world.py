@@ -2,11 +2,17 @@
 
 import io
 import shutil
+import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
+
+from recipe_core.workspace import Dataset
 
 SCRIPT = "<img src=x onerror=alert(1)>"
 DARK, MIDDLE, BRIGHT = "dark", "**middle** $x$", f"bright {SCRIPT}"
@@ -78,3 +84,17 @@ def make_many(folder: Path, count: int, size: tuple[int, int] = (1024, 768)) -> 
     for number in range(1, count):
         (folder / f"{number:05}.jpg").hardlink_to(folder / "00000.jpg")
     return folder / "00000.jpg"
+
+
+@contextmanager
+def standing_still(dataset: Dataset) -> Iterator[None]:
+    """Once its scan has measured something, what measures waits until the block ends, at no cost to who looks on."""
+    while not (dataset.job and dataset.job.progress.get("done")):
+        time.sleep(0.05)
+    worker = psutil.Process(dataset.job.pid)
+    measuring = [process for server in worker.children() for process in server.children()]
+    for process in measuring:
+        process.suspend()
+    yield
+    for process in measuring:
+        process.resume()
