@@ -20,10 +20,11 @@ import torch
 from PIL import Image
 
 from recipe_core.data.decode import Unreadable, decode
-from recipe_core.data.duplicates.align import in_place, unmoved
+from recipe_core.data.duplicates.align import in_place, unmoved, warp
 from recipe_core.data.duplicates.candidates import hash_alikes
 from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence, laid
 from recipe_core.data.duplicates.compare import Compared, compare
+from recipe_core.data.duplicates.hues import colours_part
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, strangers, turned
 from recipe_core.data.duplicates.stand_out import stand_out
 from recipe_core.data.duplicates.verdict import RESULT, SLID, accepted, described, laid_as_copies
@@ -130,8 +131,8 @@ def near_duplicates(
         )
         pairs, compared = candidates[likely], _joined([each.compared for each in looks])
         compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
-        table = _alike_in_details(rows, pairs, compared, candidates[~likely], glances[~likely])
         coloured = torch.from_numpy(colours).movedim(3, 1)
+        table = _alike_in_details(rows, coloured, pairs, compared, candidates[~likely], glances[~likely])
         for brightened in (False, True):
             kept = (pairs, compared)
             more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, table, check)
@@ -141,7 +142,12 @@ def near_duplicates(
 
 
 def _alike_in_details(
-    rows: pa.Table, pairs: np.ndarray, compared: Compared, others: np.ndarray, glances: np.ndarray
+    rows: pa.Table,
+    colours: torch.Tensor,
+    pairs: np.ndarray,
+    compared: Compared,
+    others: np.ndarray,
+    glances: np.ndarray,
 ) -> pa.Table:
     """The copies among the pairs that were looked at: laid over each other, their details agree.
 
@@ -155,7 +161,18 @@ def _alike_in_details(
     best = _best_of_each_two(everything, similarity, eligible)
     good = stand_out(everything[best, :2], similarity[best], (eligible | unclear)[best], len(rows))
     good = best[good & eligible[best]]
+    good = good[~_colours_part(colours, pairs[good], compared.maps[torch.from_numpy(good)])]
     return described(rows, pairs[good], compared.take(torch.from_numpy(good)))
+
+
+def _colours_part(colours: torch.Tensor, pairs: np.ndarray, maps: torch.Tensor) -> np.ndarray:
+    """Of which pairs the colours say that they are different pictures, bool."""
+    found = [np.zeros(0, bool)]
+    for start in range(0, len(pairs), CHUNK):
+        first, second = _pair(colours, pairs[start : start + CHUNK])
+        inside = warp(second[:, 0], maps[start : start + CHUNK])[1]
+        found.append(colours_part(*laid(first, second, maps[start : start + CHUNK]), inside).numpy())
+    return np.concatenate(found)
 
 
 def _the_same_in_colour(

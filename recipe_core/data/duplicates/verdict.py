@@ -23,6 +23,8 @@ RESULT = pa.schema(
 )
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
 LEAST_HEART, SURE_HEART = 0.4, 0.75
+# A small picture that was turned on a larger canvas is blurred by it: fewer details agree, but all of them somewhat.
+FAIR_HEART, FAIR_SIMILARITY, FAIR_MISFIT = 0.65, 0.76, 0.1
 # See ground.against_ground. Hardly a copy leaves more unexplained, captioned or not; on a plain ground there is but the
 # ink to tell two of a kind apart, bars of one chart from those of another.
 GRAPHIC, MOST_UNEXPLAINED, MOST_INK_UNEXPLAINED = 0.4, 0.2, 0.08
@@ -57,8 +59,9 @@ def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.
         Two of bool: those that are; and those of which it cannot be said, since all agrees but the map, which can slide
         where a picture is smooth. If they stand out too, they are no examples of how alike different pictures are.
     """
+    fair = (compared.heart > FAIR_HEART) & (compared.similarity > FAIR_SIMILARITY) & (compared.misfit < FAIR_MISFIT)
     agrees = (
-        ((compared.agreement > LEAST_AGREEMENT) | (compared.heart > SURE_HEART))
+        ((compared.agreement > LEAST_AGREEMENT) | (compared.heart > SURE_HEART) | fair)
         & (compared.heart > LEAST_HEART)
         & (compared.similarity > LEAST_SIMILARITY)
         & (compared.misfit < WORST_MISFIT)

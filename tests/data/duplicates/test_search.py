@@ -298,3 +298,41 @@ def test_a_copy_of_which_nothing_lies_in_its_place_is_found_alone():
     image = photographs()[4]
     found = search([encoded(image), encoded(share(image, 0.15, 0.15, 1.0, 1.0))])
     assert [(pair["a"], pair["b"], pair["subkind"]) for pair in found] == [(0, 1, "cropped")]
+
+
+PALETTE = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2")
+
+
+def pie(rng):
+    """A chart of three to seven sectors in colours that are much alike in grey."""
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    draw, start = ImageDraw.Draw(image), -90.0
+    colours = rng.permutation(PALETTE)[: rng.integers(3, 8)]
+    for colour, part in zip(colours, rng.dirichlet(np.full(len(colours), 4)), strict=True):
+        draw.pieslice((14, 14, 82, 82), start, start + 360 * part, fill=str(colour))
+        start += 360 * part
+    return image
+
+
+def tinted(image):
+    return Image.fromarray((np.asarray(image) * np.array([1, 0.9, 0.75])).astype(np.uint8))
+
+
+def test_charts_in_other_colours_are_hardly_copies_but_what_was_tinted_or_made_grey_is():
+    rng = np.random.default_rng(0)
+    pies = [pie(rng) for _ in range(30)]
+    copies = [tinted(pies[0]), ImageOps.grayscale(pies[1]), ImageEnhance.Color(pies[2]).enhance(0.4)]
+    pairs = {(pair["a"], pair["b"]) for pair in search([encoded(image, "PNG") for image in [*pies, *copies]])}
+    planted = {(0, 30), (1, 31), (2, 32)}
+    assert planted <= pairs
+    assert len([pair for pair in pairs if max(pair) < 30]) <= 30, "by their greys alone it is 82"
+
+
+def test_small_pictures_turned_on_a_larger_canvas_are_found():
+    photos = [Image.fromarray(array) for array in load_sample_images().images]
+    boxes = [(left, top, left + 64, top + 64) for left in range(0, 576, 64) for top in range(40, 336, 64)]
+    small = [photo.crop(box).resize((32, 32), Image.Resampling.LANCZOS) for photo in photos for box in boxes]
+    small = [image for image in small if np.asarray(image.convert("L")).std() > 25]
+    copies = [image.rotate(-4.5, Image.Resampling.BICUBIC, expand=True) for image in small]
+    pairs = {(pair["a"], pair["b"]) for pair in search([encoded(image, quality=85) for image in [*small, *copies]])}
+    assert len(pairs & {(number, number + len(small)) for number in range(len(small))}) >= 0.95 * len(small)
