@@ -37,9 +37,10 @@ def reach(subject: Subject) -> Reach:
     for trial in range(TRIALS):
         model = subject.model().eval()
         with torch.no_grad():
+            size = 1.0 if x.is_floating_point() else 2.0 ** (trial % 4)  # words cannot be scaled, so weights are
             for each in model.parameters() if trial else ():
                 spread = each.std() if each.numel() > 1 else each.abs()
-                each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1))
+                each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1) * size)
             scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if x.is_floating_point() else x
             found.append(subject.outputs(model, scaled).detach().float().cpu())
     return _reach(torch.cat(found))
