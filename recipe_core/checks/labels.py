@@ -45,7 +45,7 @@ UNRELATED = Cause(
     "The labels have nothing to do with their inputs: inputs and labels were ordered or shuffled apart.",
     "Shuffle, sort and split inputs and labels by the same indices; look at a batch with its labels.",
     1.0,
-    follows=("targets-wrong-type",),
+    follows=("targets-wrong-type", "inputs-constant"),
 )
 PARTLY = Cause(
     "labels-partly-wrong",

@@ -172,7 +172,7 @@ def _near(seen: Sample, new: Sample) -> Result | None:
 
 def _moved(seen: Sample, new: Sample) -> Result | None:
     """Copies that were moved by a few pixels, mirrored, or made brighter, of all images of both splits."""
-    if new.x.ndim != 4 or min(as_images(new.x[:1]).shape[2:]) < LEAST_SIDE or _targets_are_distinct(seen):
+    if new.x.ndim != 4 or min(as_images(new.x[:1]).shape[2:]) < LEAST_SIDE or _targets_are_distinct(seen, new):
         return None
     x = torch.cat([seen.x[:MOST_SEEN], new.x[:MOST_NEW]])
     views, middle = _views(x)
@@ -254,7 +254,7 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     numbers vary about as a Poisson variable does.
     """
     x = torch.cat([seen.x, new.x])
-    if len(x) > MOST_RELATED or not (seen.complete and new.complete) or _targets_are_distinct(seen):
+    if len(x) > MOST_RELATED or not (seen.complete and new.complete) or _targets_are_distinct(seen, new):
         return 0.0
     described = _described(x)
     similar = described @ described.T
@@ -267,9 +267,10 @@ def _size_of_families(seen: Sample, new: Sample) -> float:
     return float(sizes.mean()) if sizes.mean() > PAIRS and sizes.var() < EVEN * sizes.mean() else 0.0
 
 
-def _targets_are_distinct(seen: Sample) -> bool:
+def _targets_are_distinct(seen: Sample, new: Sample) -> bool:
     """Whether hardly two samples of a regression have one target, as copies of one picture would."""
-    return seen.y.is_floating_point() and len(seen.y.unique(dim=0)) > DISTINCT * len(seen.y)
+    regression = seen.y.is_floating_point() and new.y.is_floating_point()
+    return regression and len(seen.y.unique(dim=0)) > DISTINCT * len(seen.y)
 
 
 def relatives(images: torch.Tensor) -> float:

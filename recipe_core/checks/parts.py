@@ -216,8 +216,10 @@ class Parts:
         """Which parts of several numbers have one value everywhere, in all samples, and which."""
         form = self._form(x)
         pairs = zip(form.parts, form.split(x), strict=True) if form else ()
-        found = {part.name: leaf.unique() for part, leaf in pairs if part.shape.numel() > 1}
-        return {name: float(values) for name, values in found.items() if len(values) == 1}
+        found = {part.name: leaf for part, leaf in pairs if part.shape.numel() > 1}
+        return {
+            name: float(leaf.flatten()[0]) for name, leaf in found.items() if bool((leaf == leaf.flatten()[0]).all())
+        }
 
     def pipeline(self, pipeline: Pipeline) -> Pipeline:
         """The same pipeline, whose functions take and give packed inputs; its loaders are left as they are."""
