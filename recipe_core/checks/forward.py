@@ -49,8 +49,8 @@ RANDOM = Cause(
 DEAF = Cause(
     "input-ignored",
     "The outputs do not depend on the inputs, or so little that nothing can be learnt.",
-    "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, or forgotten over "
-    "padding before the last state of a recurrence is read.",
+    "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, hidden by a mask "
+    "the wrong way round, or forgotten over padding before the last state of a recurrence is read.",
     1.0,
     follows=("dead-units", "no-slope"),
 )
