@@ -95,6 +95,29 @@ def _stamped(image: Image.Image, chance: random.Random) -> Image.Image:
     return image
 
 
+def _dated(image: Image.Image, chance: random.Random) -> Image.Image:
+    """The day in a corner, 3 to 6 % high, as cameras print it."""
+    image, height = image.copy(), max(7, image.height * chance.uniform(0.03, 0.06))
+    font, day = (
+        ImageFont.load_default(height),
+        f"{chance.randint(1998, 2024)}-{chance.randint(10, 12)}-0{chance.randint(1, 9)}",
+    )
+    left = chance.choice((height, image.width - font.getlength(day) - height))
+    top = chance.choice((height, image.height - 2 * height, image.height - 2 * height))
+    ImageDraw.Draw(image).text((left, top), day, chance.choice(("orange", "yellow", "white", "red")), font)
+    return image
+
+
+def _branded(image: Image.Image, chance: random.Random) -> Image.Image:
+    """A small filled sign near a corner, of 8 to 14 % of the shorter side."""
+    image, side = image.copy(), max(3, round(min(image.size) * chance.uniform(0.08, 0.14)))
+    left, top = (chance.choice((side // 3, length - side - side // 3)) for length in image.size)
+    draw = ImageDraw.Draw(image)
+    shape = chance.choice((draw.rectangle, draw.ellipse))
+    shape((left, top, left + side - 1, top + side - 1), *chance.sample(COLOURS, 2))
+    return image
+
+
 def _watermarked(image: Image.Image, chance: random.Random) -> Image.Image:
     """The same words all over the picture, a quarter to a half opaque."""
     layer, words = Image.new("L", image.size), chance.choice(WORDS)
@@ -173,6 +196,8 @@ COPIES: dict[str, Callable[[Image.Image, random.Random], Image.Image]] = {
     "caption beside": _captioned_beside,
     "text on it": _written_on,
     "stamped": _stamped,
+    "date": _dated,
+    "small sign": _branded,
     "watermark all over": _watermarked,
     "turned 3-7 degrees": _turned,
     "blurred": lambda image, chance: image.filter(ImageFilter.GaussianBlur(max(image.size) / 320 + 0.4)),

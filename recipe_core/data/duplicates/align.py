@@ -67,10 +67,15 @@ def align(
 
 
 def warp(pictures: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The pictures seen through the maps, and where there is a picture to see (float 0 or 1)."""
-    grid = functional.affine_grid(maps, [len(pictures), 1, *pictures.shape[1:]], align_corners=False)
-    seen = functional.grid_sample(pictures[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
-    return seen, (grid.abs().amax(3) <= 1).float()
+    """The pictures seen through the maps, and where there is a picture to see (float 0 or 1).
+
+    Args:
+        pictures: float (pairs, side, side) or (pairs, channels, side, side).
+    """
+    channels = pictures if pictures.dim() == 4 else pictures[:, None]
+    grid = functional.affine_grid(maps, [len(pictures), 1, *pictures.shape[-2:]], align_corners=False)
+    seen = functional.grid_sample(channels, grid, padding_mode="border", align_corners=False)
+    return seen.view_as(pictures), (grid.abs().amax(3) <= 1).float()
 
 
 def _slopes(first: torch.Tensor) -> torch.Tensor:

@@ -64,9 +64,8 @@ def coincidence(first: torch.Tensor, second: torch.Tensor, noise: float, brighte
 
 def laid(first: torch.Tensor, second: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The pairs as `coincidence` takes them, the second seen through the maps; both are black where one is not seen."""
-    channels = [warp(channel, maps) for channel in second.unbind(1)]
-    inside = channels[0][1][:, None]
-    return first * inside, torch.stack([seen for seen, _ in channels], 1) * inside
+    seen, inside = warp(second, maps)
+    return first * inside[:, None], seen * inside[:, None]
 
 
 def as_it_lies(first: torch.Tensor, second: torch.Tensor, found: Coincidence) -> Compared:

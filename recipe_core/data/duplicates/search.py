@@ -1,34 +1,32 @@
 """The search for near duplicates: candidates by hash and layout, then the verdict of the pictures.
 
-    pairs = near_duplicates(rows, Thumbnails(folder, shards, offsets, lengths))
+    pairs = near_duplicates(rows, read_picture)
 
 Every candidate is looked at twice: at 16 px, where most fall, and at 32 px; large pictures a third time, at 64 px.
 Copies are those that agree place by place and are more alike than the look-alikes around them; and, since smooth
 pictures have no details that could agree, those that have the same colours, as they lie or where they are laid.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
-from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
 
-from recipe_core.data.decode import Unreadable, decode
 from recipe_core.data.duplicates.align import in_place, unmoved, warp
 from recipe_core.data.duplicates.candidates import hash_alikes
 from recipe_core.data.duplicates.coincide import Coincidence, as_it_lies, coincidence, laid
 from recipe_core.data.duplicates.compare import Compared, compare
 from recipe_core.data.duplicates.hues import colours_part
-from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, strangers, turned
+from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, strangers
+from recipe_core.data.duplicates.naming import RESULT, described
+from recipe_core.data.duplicates.overlay import overlaid
+from recipe_core.data.duplicates.pictures import Reader, paired, read_squares
 from recipe_core.data.duplicates.stand_out import stand_out
-from recipe_core.data.duplicates.verdict import RESULT, SLID, accepted, described, laid_as_copies
-from recipe_core.data.thumbnails import read_thumbnail
+from recipe_core.data.duplicates.verdict import SLID, accepted, laid_as_copies
 
 LEAST_CONTRAST = 3.0  # standard deviation of grey: flatter pictures are a finding of their own
 LARGE_SIDE = 64  # px of the last look
@@ -38,29 +36,9 @@ NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details,
 COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 16 px
 GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in Pillow's mode L
 CHUNK = 1024  # pairs compared at once
-READ_AT_ONCE = 512  # pictures
 WHOLE = list(PARTS).index("whole")
 
-Reader = Callable[[int], np.ndarray | None]
 Measured = TypeVar("Measured", Compared, Coincidence)
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnails:
-    """Row number -> RGB picture, from the scan's thumbnails; can be pickled, so that other processes read too."""
-
-    folder: Path
-    shards: Sequence[str]
-    offsets: Sequence[int]
-    lengths: Sequence[int]
-
-    def __call__(self, row: int) -> np.ndarray | None:
-        """uint8 (height, width, 3), or None where there is no thumbnail that can be read."""
-        try:
-            data = read_thumbnail(self.folder, self.shards[row], self.offsets[row], self.lengths[row])
-            return decode(data).pixels
-        except (Unreadable, OSError):
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +48,17 @@ class _Look:
     likely: np.ndarray  # bool: which were looked at after a glance
     glance: np.ndarray  # how alike all are at a glance, 0..1
     compared: Compared  # of the likely ones
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Pairs of which one was made from the other, as the candidates, and what was measured of them."""
+
+    pairs: np.ndarray
+    compared: Compared
+
+    def and_also(self, others: "_Copies") -> "_Copies":
+        return _Copies(np.concatenate([self.pairs, others.pairs]), _joined([self.compared, others.compared]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +81,7 @@ def near_duplicates(
 
     Args:
         rows: one per distinct picture, with the catalog's columns pixel_hash, phash_turned, width, height, contrast,
-            format.
+            sharpness, format.
         read_picture: row number -> uint8 (height, width, 3), or None; pickled where there is an executor.
         check: called now and then; may raise to end the search.
         report: called with the share that is done, 0 to 1.
@@ -106,7 +95,7 @@ def near_duplicates(
     usable = _usable(rows)
     squares = np.zeros((len(rows), SIDE, SIDE), np.uint8)
     colours = np.zeros((len(rows), SIDE // 2, SIDE // 2, 3), np.uint8)
-    for chosen, found in _read(read_picture, usable, SIDE, executor, "RGB"):
+    for chosen, found in read_squares(read_picture, usable, SIDE, executor, "RGB"):
         check()
         squares[chosen] = (found.astype(np.float32) @ GREY).round()
         colours[chosen] = found.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3).mean((2, 4)).round()
@@ -132,11 +121,13 @@ def near_duplicates(
         pairs, compared = candidates[likely], _joined([each.compared for each in looks])
         compared = _looked_at_closely(rows, pairs, compared, read_picture, executor, check)
         coloured = torch.from_numpy(colours).movedim(3, 1)
-        table = _alike_in_details(rows, coloured, pairs, compared, candidates[~likely], glances[~likely])
+        copies = _alike_in_details(rows, coloured, pairs, compared, candidates[~likely], glances[~likely])
         for brightened in (False, True):
             kept = (pairs, compared)
-            more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, table, check)
-            table = pa.concat_tables([table, more])
+            more = _the_same_in_colour(rows, coloured, candidates, kept, brightened, copies.pairs, check)
+            copies = copies.and_also(more)
+        report(0.9)
+        table = _described(rows, copies, read_picture, executor, check)
     report(1.0)
     return _with_earlier(rows, table, earlier, old)
 
@@ -148,7 +139,7 @@ def _alike_in_details(
     compared: Compared,
     others: np.ndarray,
     glances: np.ndarray,
-) -> pa.Table:
+) -> "_Copies":
     """The copies among the pairs that were looked at: laid over each other, their details agree.
 
     Args:
@@ -162,14 +153,14 @@ def _alike_in_details(
     good = stand_out(everything[best, :2], similarity[best], (eligible | unclear)[best], len(rows))
     good = best[good & eligible[best]]
     good = good[~_colours_part(colours, pairs[good], compared.maps[torch.from_numpy(good)])]
-    return described(rows, pairs[good], compared.take(torch.from_numpy(good)))
+    return _Copies(pairs[good], compared.take(torch.from_numpy(good)))
 
 
 def _colours_part(colours: torch.Tensor, pairs: np.ndarray, maps: torch.Tensor) -> np.ndarray:
     """Of which pairs the colours say that they are different pictures, bool."""
     found = [np.zeros(0, bool)]
     for start in range(0, len(pairs), CHUNK):
-        first, second = _pair(colours, pairs[start : start + CHUNK])
+        first, second = paired(colours, pairs[start : start + CHUNK])
         inside = warp(second[:, 0], maps[start : start + CHUNK])[1]
         found.append(colours_part(*laid(first, second, maps[start : start + CHUNK]), inside).numpy())
     return np.concatenate(found)
@@ -181,9 +172,9 @@ def _the_same_in_colour(
     candidates: np.ndarray,
     kept: tuple[np.ndarray, Compared],
     brightened: bool,
-    known: pa.Table,
+    known: np.ndarray,
     check: Callable[[], None],
-) -> pa.Table:
+) -> "_Copies":
     """The copies, beside the known ones, that are the same as they lie, or once they are laid over each other.
 
     Args:
@@ -195,30 +186,40 @@ def _the_same_in_colour(
     looks = []
     for start in range(0, len(candidates), CHUNK):
         check()
-        looks.append(coincidence(*_pair(colours, candidates[start : start + CHUNK]), COLOUR_NOISE, brightened))
+        looks.append(coincidence(*paired(colours, candidates[start : start + CHUNK]), COLOUR_NOISE, brightened))
     for start in range(0, len(moved), CHUNK):
         check()
-        pair = laid(*_pair(colours, moved[start : start + CHUNK]), compared.maps[start : start + CHUNK])
+        pair = laid(*paired(colours, moved[start : start + CHUNK]), compared.maps[start : start + CHUNK])
         looks.append(coincidence(*pair, COLOUR_NOISE, brightened))
     found = _joined(looks)
     copies = _coinciding(rows, np.concatenate([candidates, moved]), found, known)
     still, laid_over = copies[copies < len(candidates)], copies[copies >= len(candidates)]
-    table = RESULT.empty_table()
-    if len(still):
-        first, second = (each.mean(1) for each in _pair(colours, candidates[still]))
-        table = described(rows, candidates[still], as_it_lies(first, second, found.take(still)))
     places = laid_over - len(candidates)
     agreeing = compared.take(torch.from_numpy(places)).agreeing(found.same[laid_over])
-    return pa.concat_tables([table, described(rows, moved[places], agreeing)])
+    moved_copies = _Copies(moved[places], agreeing)
+    if not len(still):
+        return moved_copies
+    first, second = (each.mean(1) for each in paired(colours, candidates[still]))
+    return moved_copies.and_also(_Copies(candidates[still], as_it_lies(first, second, found.take(still))))
 
 
-def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: pa.Table) -> np.ndarray:
+def _coinciding(rows: pa.Table, pairs: np.ndarray, found: Coincidence, known: np.ndarray) -> np.ndarray:
     """Places of the pairs, beside the known ones, that are the same as only copies are."""
     best = _best_of_each_two(pairs, found.same.numpy(), found.suffices())
-    ends = np.sort(pairs[best, :2], axis=1).astype(np.int64) @ [len(rows), 1]
-    best = best[~np.isin(ends, known["a"].to_numpy() * len(rows) + known["b"].to_numpy())]
+    ends, others = (np.sort(each[:, :2], axis=1).astype(np.int64) @ [len(rows), 1] for each in (pairs[best], known))
+    best = best[~np.isin(ends, others)]
     found = found.take(best)
     return best[stand_out(pairs[best, :2], found.same.numpy(), found.suffices(), len(rows), doubtful=True)]
+
+
+def _described(
+    rows: pa.Table, copies: _Copies, read_picture: Reader, executor: Executor | None, check: Callable[[], None]
+) -> pa.Table:
+    """The table of the copies; a last look, in colour, says how the two of each differ."""
+    if not len(copies.pairs):
+        return RESULT.empty_table()
+    overlay = overlaid(rows, copies.pairs, copies.compared, read_picture, executor, check)
+    return described(rows, copies.pairs, copies.compared, overlay)
 
 
 def _usable(rows: pa.Table) -> np.ndarray:
@@ -241,7 +242,7 @@ def _candidates(rows: pa.Table, squares: np.ndarray, usable: np.ndarray, check: 
 
 def _looked_at(pictures: torch.Tensor, candidates: np.ndarray) -> "_Look":
     """Which of the candidates may be copies, and how those look at 32 px."""
-    first, second = _pair(pictures, candidates)
+    first, second = paired(pictures, candidates)
     masks = torch.zeros(len(PARTS), 8, 8)
     for number, part in enumerate(PARTS.values()):
         masks[number][part] = 1
@@ -292,12 +293,12 @@ def _looked_at_closely(
         chosen = again[start : start + CHUNK // 4]
         needed = np.unique(pairs[chosen, :2])
         pictures = torch.zeros(len(needed), LARGE_SIDE, LARGE_SIDE, dtype=torch.uint8)
-        for numbers, found in _read(read_picture, needed, LARGE_SIDE, executor):
+        for numbers, found in read_squares(read_picture, needed, LARGE_SIDE, executor):
             pictures[np.searchsorted(needed, numbers)] = torch.from_numpy(found)
         here = pairs[chosen].copy()
         here[:, :2] = np.searchsorted(needed, here[:, :2])
         at = torch.from_numpy(chosen)
-        first, second = _pair(pictures, here)
+        first, second = paired(pictures, here)
         start_at = compared.take(at).start(first)
         compared.put(at, compare(first, second, start_at, 5, LARGE_NOISE, but_for_lines=True))
     return compared
@@ -309,14 +310,6 @@ def _best_of_each_two(pairs: np.ndarray, similarity: np.ndarray, eligible: np.nd
     return order[np.unique(np.sort(pairs[order, :2], axis=1), axis=0, return_index=True)[1]]
 
 
-def _pair(pictures: torch.Tensor, pairs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    first, second, turns = torch.from_numpy(pairs[:, :3]).long().T
-    ones = pictures[first].float()
-    for turn in turns.unique().tolist():
-        ones[turns == turn] = turned(ones[turns == turn], turn)
-    return ones, pictures[second].float()
-
-
 def _halved(pictures: torch.Tensor) -> torch.Tensor:
     return pictures.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4))
 
@@ -324,31 +317,6 @@ def _halved(pictures: torch.Tensor) -> torch.Tensor:
 def _joined(parts: list[Measured]) -> Measured:
     kind = type(parts[0])
     return kind(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(kind)))
-
-
-# Reading
-
-
-def _read(
-    read_picture: Reader, numbers: np.ndarray, side: int, executor: Executor | None, mode: str = "L"
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and their squares, some hundred at a time."""
-    parts = [numbers[start : start + READ_AT_ONCE] for start in range(0, len(numbers), READ_AT_ONCE)]
-    if executor is None or len(parts) == 1:
-        yield from ((part, squares_of(read_picture, part.tolist(), side, mode)) for part in parts)
-        return
-    jobs = [executor.submit(partial(squares_of, read_picture), part.tolist(), side, mode) for part in parts]
-    yield from ((part, job.result()) for part, job in zip(parts, jobs, strict=True))
-
-
-def squares_of(read_picture: Reader, numbers: Sequence[int], side: int, mode: str = "L") -> np.ndarray:
-    """uint8 (n, side, side), or (n, side, side, 3) of "RGB": pictures as squares; 0 where one cannot be read."""
-    squares = np.zeros((len(numbers), side, side, 3)[: 3 if mode == "L" else 4], np.uint8)
-    for place, number in enumerate(numbers):
-        if (pixels := read_picture(number)) is not None:
-            picture = Image.fromarray(pixels).convert(mode)
-            squares[place] = np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS))
-    return squares
 
 
 # What an earlier search has settled

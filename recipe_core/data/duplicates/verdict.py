@@ -1,7 +1,4 @@
-"""From what was measured of a pair to the verdict: is it one, of which subkind, and how do the two differ."""
-
-import json
-import math
+"""From what was measured of a pair to the verdict: was one made from the other."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,18 +6,6 @@ import torch
 
 from recipe_core.data.duplicates.compare import Compared
 
-RESULT = pa.schema(
-    [
-        ("a", pa.int64()),
-        ("b", pa.int64()),
-        ("subkind", pa.string()),
-        ("similarity", pa.float32()),
-        ("distance", pa.int32()),
-        ("evidence", pa.string()),
-        ("pixels_a", pa.string()),
-        ("pixels_b", pa.string()),
-    ]
-)
 LEAST_AGREEMENT, LEAST_SIMILARITY, WORST_MISFIT = 0.55, 0.6, 0.3  # see compare.Compared
 LEAST_HEART, SURE_HEART = 0.4, 0.75
 # A small picture that was turned on a larger canvas is blurred by it: fewer details agree, but all of them somewhat.
@@ -36,24 +21,12 @@ MISLAID_MISFIT = 0.1  # up to which a pair that agrees but lies oddly is taken f
 # How a copy may be sheared, stretched (one side against the other) and turned (degrees): as people do it, and as it
 # seems where a picture is so smooth that any slope fits its neighbour, and only the colours tell.
 COPIED, SLID = (0.06, 1.22, 12.0), (0.15, 1.5, 15.0)
-SEEN_ANGLE, SEEN_SCALE, SEEN_TONE, SEEN_CAPTION = 2.0, 0.015, 0.06, 0.97  # from where on a difference is named
-TURNS = (
-    "",
-    "mirrored left to right",
-    "mirrored top to bottom",
-    "turned upside down",
-    "mirrored and turned by 90 degrees",
-    "turned by 90 degrees to the left",
-    "turned by 90 degrees to the right",
-    "mirrored and turned by 90 degrees",
-)
-MIRRORED = {1, 2, 4, 7}
 
 
 def accepted(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> tuple[np.ndarray, np.ndarray]:
     """Which of the pairs are near duplicates: the same details, laid over each other by a map that copying makes.
 
-    Args: see `described`.
+    Args: see `naming.described`.
 
     Returns:
         Two of bool: those that are; and those of which it cannot be said, since all agrees but the map, which can slide
@@ -82,45 +55,13 @@ def laid_as_copies(
     """Whether each map is one that copying makes, bool: little cut off, hardly sheared, stretched or turned."""
     most_shear, most_stretch, most_angle = limits
     shown = torch.minimum(compared.overlap, compared.covered).numpy() > LEAST_OVERLAP
-    maps = _in_pixels(rows, pairs, compared)
+    maps = in_pixels(rows, pairs, compared)
     stretched = np.minimum(_stretch(compared.maps.numpy()), _stretch(maps))
-    angle, shear = _turn_and_shear(maps)
+    angle, shear = turn_and_shear(maps)
     return shown & (shear < most_shear) & (stretched < most_stretch) & (np.abs(angle) < most_angle)
 
 
-def described(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> pa.Table:
-    """The table of pairs.
-
-    Args:
-        pairs: int (n, 3 or more): a, b and the turn that makes a look like b; a may be the greater.
-    """
-    columns = {name: rows[name].to_pylist() for name in ("pixel_hash", "width", "height", "format")}
-    hashes = rows["phash_turned"]
-    angles = _turn_and_shear(_in_pixels(rows, pairs, compared))[0]
-    values = {name: getattr(compared, name).tolist() for name in Compared.__slots__ if name != "maps"}
-    found = []
-    for place, (first, second, turn) in enumerate(pairs[:, :3].tolist()):
-        one, other = ({name: column[row] for name, column in columns.items()} for row in (first, second))
-        subkind, evidence = _difference(
-            one, other, turn, float(angles[place]), {name: column[place] for name, column in values.items()}
-        )
-        low, high = sorted((first, second))
-        found.append(
-            {
-                "a": low,
-                "b": high,
-                "subkind": subkind,
-                "similarity": values["similarity"][place],
-                "distance": (int(hashes[first][turn].as_py(), 16) ^ int(hashes[second][0].as_py(), 16)).bit_count(),
-                "evidence": json.dumps(evidence),
-                "pixels_a": columns["pixel_hash"][low],
-                "pixels_b": columns["pixel_hash"][high],
-            }
-        )
-    return pa.Table.from_pylist(found, RESULT)
-
-
-def _in_pixels(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarray:
+def in_pixels(rows: pa.Table, pairs: np.ndarray, compared: Compared) -> np.ndarray:
     """The linear part of each map, (n, 2, 2), between pictures as they are instead of squares."""
     sizes = np.stack([rows["width"].to_numpy(), rows["height"].to_numpy()], axis=1).astype(float)
     first, second = sizes[pairs[:, 0]], sizes[pairs[:, 1]]
@@ -133,38 +74,9 @@ def _stretch(maps: np.ndarray) -> np.ndarray:
     return np.maximum(wide / high, high / wide)
 
 
-def _turn_and_shear(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def turn_and_shear(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Degrees by which each map turns, and the cosine between what were the sides."""
     across, down = maps[:, :, 0], maps[:, :, 1]
     lengths = np.linalg.norm(across, axis=1) * np.linalg.norm(down, axis=1)
     angle = np.degrees(np.arctan2(across[:, 1] - down[:, 0], across[:, 0] + down[:, 1]))
     return angle, np.abs((across * down).sum(1)) / lengths
-
-
-def _difference(one: dict, other: dict, turn: int, angle: float, seen: dict) -> tuple[str, dict]:
-    """Subkind and evidence of a pair; `seen` is its row of Compared, `one` and `other` its rows of the catalog."""
-    differences = []
-    if turn:
-        differences.append(("mirrored" if turn in MIRRORED else "rotated", TURNS[turn]))
-    if abs(angle) > SEEN_ANGLE:
-        differences.append(("rotated", f"turned by {abs(angle):.0f} degrees"))
-    least = min(seen["overlap"], seen["covered"])
-    if least < 1 - 2 * SEEN_SCALE and abs(angle) <= SEEN_ANGLE:
-        cut = "b is a crop of a" if seen["overlap"] < seen["covered"] else "a is a crop of b"
-        differences.append(("cropped", f"{cut}: {100 * (1 - least):.0f} % cut off"))
-    if seen["agreement"] < SEEN_CAPTION and seen["misfit"] < 0.1 and abs(angle) <= SEEN_ANGLE:
-        differences.append(("caption", f"{100 * (1 - seen['agreement']):.0f} % of the details are covered or changed"))
-    if {one["width"], one["height"]} != {other["width"], other["height"]} and least > 1 - 2 * SEEN_SCALE:
-        sizes = " and ".join(f"{each['width']} x {each['height']} px" for each in (one, other))
-        differences.append(("resized", sizes))
-    if abs(math.log(max(seen["gain"], 0.01))) > SEEN_TONE or abs(seen["lighter"]) > 255 * SEEN_TONE / 2:
-        side = "lighter" if seen["lighter"] > 0 else "darker"
-        tone = f"contrast x {seen['gain']:.2f}, {abs(seen['lighter']):.0f} grey levels {side}"
-        differences.append(("brightness", tone))
-    if one["format"] != other["format"]:
-        differences.append(("recompressed", f"{one['format']} and {other['format']}"))
-    if not differences:
-        differences.append(("recompressed", "the same picture, compressed anew"))
-    evidence = {"differences": [text for _, text in differences], "turn": TURNS[turn] or None, "angle": round(angle, 1)}
-    evidence |= {name: round(value, 3) for name, value in seen.items()}
-    return differences[0][0], evidence

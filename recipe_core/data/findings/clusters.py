@@ -5,7 +5,6 @@ of 50,000 copies has 49,999 links, from its first sample to each other one, neve
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +12,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from recipe_core.data.findings.cluster_words import counted, majority, message, named, of_all_samples_first
 from recipe_core.data.findings.finding import CLUSTERED, Finding, Summary
 from recipe_core.data.findings.implied import implied
 from recipe_core.data.findings.integrity import BLANK
@@ -302,8 +302,8 @@ class Clusters:
         if kind == "near_duplicate" and not joined and len(at) <= PAIRED:
             of_content = pd.Series(at).groupby(self.members.content[at]).agg(list)
             pairs += implied(pairs, {copies[0]: copies for copies in of_content})
-        labels, splits = (_counted(texts[at]) for texts in (self.members.labels, self.members.splits))
-        evidence: dict = {"labels": labels, "splits": splits, "pairs": _of_all_samples_first(near)[:SHOWN_LINKS]}
+        labels, splits = (counted(texts[at]) for texts in (self.members.labels, self.members.splits))
+        evidence: dict = {"labels": labels, "splits": splits, "pairs": of_all_samples_first(near)[:SHOWN_LINKS]}
         if joined:
             of = self._findings_of_components
             evidence["kinds"] = of.loc[of["group"] == row.group, "kind"].drop_duplicates().tolist()
@@ -312,9 +312,9 @@ class Clusters:
             subkind=row.subkind,
             samples=tuple(sorted(keys[at])),
             score=float(row.score),
-            message=_message(kind, row.subkind, len(at), labels, splits, near),
+            message=message(kind, row.subkind, len(at), labels, splits, near),
             pairs=tuple((keys[left], keys[right], distance) for left, right, distance in pairs),
-            suggested_label=_majority(labels) if kind == "label_conflict" else None,
+            suggested_label=majority(labels) if kind == "label_conflict" else None,
             evidence=evidence,
             decided=not row.undecided,
         )
@@ -342,9 +342,9 @@ class Clusters:
         """How the two samples of a near link differ."""
         left, right, edge = link
         pair = self.edges.iloc[edge]
-        measured = json.loads(pair["evidence"]) if pair["evidence"] else {}
         told = {"a": self.members.keys[left], "b": self.members.keys[right], "subkind": pair["subkind"]}
-        return told | {"similarity": float(pair["similarity"]), "distance": float(pair["distance"])} | measured
+        told |= {"similarity": float(pair["similarity"]), "distance": float(pair["distance"])}
+        return told | named(json.loads(pair["evidence"] or "{}"), told["a"], told["b"])
 
 
 def _wanted(groups: pd.DataFrame, subkind: str | None, undecided_only: bool) -> pd.Series:
@@ -352,48 +352,3 @@ def _wanted(groups: pd.DataFrame, subkind: str | None, undecided_only: bool) -> 
     if subkind is not None:
         wanted &= groups["subkind"] == subkind
     return wanted & groups["undecided"] if undecided_only else wanted
-
-
-def _counted(texts: np.ndarray) -> dict[str, int]:
-    """Text -> samples that have it, most frequent first."""
-    return {str(text): int(count) for text, count in pd.Series(texts).value_counts().items()}
-
-
-def _of_all_samples_first(pairs: list[dict]) -> list[dict]:
-    """The pairs in their order, but first those by which a sample is told of that no pair before them has."""
-    told: set[str] = set()
-    first: list[dict] = []
-    others: list[dict] = []
-    for pair in pairs:
-        (others if {pair["a"], pair["b"]} <= told else first).append(pair)
-        told |= {pair["a"], pair["b"]}
-    return first + others
-
-
-def _majority(labels: dict[str, int]) -> str | None:
-    first, second = (*labels.values(), 0)[:2]
-    return next(iter(labels)) if first > second else None
-
-
-def _message(
-    kind: str, subkind: str, samples: int, labels: dict[str, int], splits: dict[str, int], near: Sequence[dict]
-) -> str:
-    ways = list(dict.fromkeys(difference["subkind"] for difference in near))
-    same = "The same picture" if subkind == "exact" else f"Nearly the same picture ({', '.join(ways)})"
-    if kind == "split_leak":
-        return f"{same} stands in {_listed(splits)}."
-    if kind == "label_conflict":
-        return f"{same} is labelled {_listed(labels)}."
-    if kind == "exact_duplicate":
-        return f"{samples:,} files " + (
-            "are the same, byte for byte." if subkind == "bytes" else "show the same pixels."
-        )
-    if len(near) == 1:
-        ways = near[0].get("differences") or ways
-    return f"{samples:,} samples show nearly the same picture: {', '.join(ways)}."
-
-
-def _listed(counts: dict[str, int]) -> str:
-    """ "cat, dog and owl"."""
-    *others, last = counts
-    return f"{', '.join(others)} and {last}" if others else last

@@ -1,6 +1,8 @@
 """Datasets with planted defects, measured as the scan measures them but without its job."""
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +70,8 @@ def findings_in(folder: Path, files: dict[str, bytes] | None = None, growing: bo
     return Findings(folder, catalog, Decisions(Store(folder / "workspace"), "pets", catalog))
 
 
-def write_pairs(found: Findings, *pairs: tuple[str, str, str, float]) -> None:
-    """As if the examination had found near pairs: (key, key, subkind, similarity)."""
+def write_pairs(found: Findings, *pairs: tuple[str, str, str, float], differences: Sequence[str] = ()) -> None:
+    """As if the examination had found near pairs: (key, key, subkind, similarity), all of the same differences."""
     hashes = dict(found.catalog.rows()[["key", "pixel_hash"]].itertuples(index=False))
     rows = [
         {
@@ -78,7 +80,7 @@ def write_pairs(found: Findings, *pairs: tuple[str, str, str, float]) -> None:
             "subkind": subkind,
             "similarity": similarity,
             "distance": 6.0,
-            "evidence": "{}",
+            "evidence": json.dumps({"differences": differences}),
         }
         for a, b, subkind, similarity in pairs
     ]

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 from planted import findings_in, keys_of, photos, saved, write_pairs, write_samples
 
@@ -115,6 +116,24 @@ def test_pictures_with_two_partners_in_common_are_a_pair_and_a_bridge_joins_but_
     (near,), _ = found.page("near_duplicate")
     assert {frozenset(pair[:2]) for pair in near.pairs} == {*map(frozenset, [*square, *bridge, "ac", "bd"])}
     assert len(near.evidence["pairs"]) == 6, "how two differ is told of those that were compared"
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "names"),
+    [
+        ("train/cat/cut {1}.png", "train/cat/whole.png", ("cut {1}.png", "whole.png")),
+        ("train/cat/1.png", "val/cat/1.png", ("train/cat/1.png", "val/cat/1.png")),
+    ],
+)
+def test_a_pair_says_by_name_which_of_the_two_was_changed(tmp_path, small, large, names):
+    found = findings_in(tmp_path, {small: A, large: B})
+    write_pairs(
+        found, (small, large, "cropped", 0.9), differences=["{a} is a crop of {b}: 9 % cut off", "WEBP and JPEG"]
+    )
+    (near,), _ = found.page("near_duplicate")
+    told = f"{names[0]} is a crop of {names[1]}: 9 % cut off"
+    assert near.message == f"2 samples show nearly the same picture: {told}, WEBP and JPEG."
+    assert near.evidence["pairs"][0]["differences"] == [told, "WEBP and JPEG"]
 
 
 def test_samples_are_told_by_how_they_differ_from_the_best_where_that_is_known(tmp_path):
