@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ EFFECTIVE = 0.3  # of the samples of a class: how many equally frequent ones wou
 LOPSIDED = 0.05  # nats of entropy of the classes that the sampler takes away
 MIXED = 0.3  # of the way from batches that are mixed by chance to batches of one class
 SURE = 8.0  # deviations of what chance gives
+FEWEST_BATCHES, MOSTLY = 5, 0.8  # batches, and the share of them that hold rows of others
 
 UNEVEN = Cause(
     "samples-drawn-unevenly",
@@ -93,6 +94,7 @@ def samples_are_drawn_equally_often(subject: Subject) -> Iterator[Result]:
         for name, loader, sample in (("training", train, subject.drawn_train), ("validation", val, subject.drawn_val))
         for each in _copies(name, _whole_pass(subject, loader, sample))
     ]
+    found += _shifted_batches(subject.drawn_train)
     yield from found or [passed("Each sample has its turn.")]
 
 
@@ -252,6 +254,34 @@ def _copies(name: str, sample: Sample) -> list[Result]:
     if least < 2 or most != least or len(counts) < 10:
         return []
     return [UNEVEN.failed(f"One pass over the {name} data gives every sample {least} times.", 0.4, times=least)]
+
+
+def _shifted_batches(sample: Sample) -> list[Result]:
+    """Batches that are each other's rows, moved by some: slices of the data that overlap."""
+    rows = [marks(x) for x, _ in sample.batches]
+    if len(rows) < FEWEST_BATCHES or any(len(set(each)) < len(each) for each in rows):
+        return []
+    places: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
+    for batch, each in enumerate(rows):
+        for place, mark in enumerate(each):
+            places[mark].append((batch, place))
+    moved = Counter(
+        (one, other, to - at) for found in places.values() for (one, at), (other, to) in pairwise(found) if to != at
+    )
+    overlapping = {
+        batch for (one, other, _), count in moved.items() for batch in (one, other) if 4 * count >= len(rows[one])
+    }
+    if len(overlapping) < MOSTLY * len(rows):
+        return []
+    drawn = sum(map(len, rows))
+    return [
+        UNEVEN.failed(
+            f"{len(overlapping)} of {len(rows)} training batches hold rows of another, in the same order but moved: "
+            f"of {drawn} samples drawn {len(places)} are different.",
+            drawn=drawn,
+            different=len(places),
+        )
+    ]
 
 
 @check(family="data", stage=1, cost=0.5, causes=[SORTED])

@@ -309,11 +309,11 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
             changed=changed,
         )
     run = subject.once(rehearsal)
+    stepped = [call.x for call in run.forwards if isinstance(call.x, torch.Tensor) and call.x.is_floating_point()]
     y = subject.val.y  # targets do not matter here, and those of training may have another form
     given = Sample([(x, y[torch.arange(len(x)) % len(y)]) for x, _ in run.batches], False, 0.0)
-    seen = evaluate(subject, model, passes=[given]).inputs
-    stepped = [call.x for call in run.forwards if isinstance(call.x, torch.Tensor) and call.x.is_floating_point()]
-    if not seen or not stepped or any(each.shape[1:] != seen[0].shape[1:] for each in (*seen, *stepped)):
+    seen = evaluate(subject, model, passes=[given]).inputs if stepped else []
+    if not seen or any(each.shape[1:] != seen[0].shape[1:] for each in (*seen, *stepped)):
         return skipped("Inputs of training and evaluation cannot be compared.")
     one, other = (torch.cat([each.detach().cpu().float() for each in part]) for part in (stepped, seen))
     mean, deviation = float(one.mean()), float(one.std())

@@ -209,6 +209,11 @@ def loss_of_known_outputs_is_right(subject: Subject):
         return SUMMED.failed(
             f"The loss is {loss:.4g}, that of probabilities taken for logits: softmax is applied twice."
         )
+    for along, value in _over_other_axes(subject):
+        if _near(loss, value):
+            return WRONG.failed(
+                f"The loss is {loss:.4g}, that of a softmax along axis {along} instead of over the classes."
+            )
     for sample, each in known:
         found = _explained(sample, loss, each)
         if found:
@@ -279,6 +284,19 @@ def _twice_softmax(subject: Subject) -> float:
     if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:
         return math.nan
     return float(F.cross_entropy(outputs.softmax(1), labels))
+
+
+def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:
+    """The cross-entropy of outputs whose softmax is taken along another axis than that of the classes, by that axis."""
+    outputs, labels = varied(subject)(subject.val).float(), labels_of(subject.val.y, subject.pipeline.num_classes)
+    axis = 1 if labels is not None and outputs.ndim == 2 else subject.once(axis_of_classes)
+    if axis is None:
+        return
+    labels = (subject.val.y.long() if labels is None else labels).unsqueeze(axis)
+    for other in set(range(outputs.ndim)) - {axis}:
+        logs = torch.cat([batch.log_softmax(other) for batch in outputs.split(subject.val.sizes)])
+        told = logs.gather(axis, labels.clamp_min(0))
+        yield other, -float(told[labels >= 0].mean())
 
 
 def _to(subject: Subject, parts):

@@ -31,7 +31,8 @@ def both_modes_take_the_same_way(subject: Subject):
     """With dropout and batch norm left out of it, a trained model knows as much in eval mode as in train mode."""
     enough = next((at for at, seen in enumerate(itertools.accumulate(subject.train.sizes), 1) if seen >= ASKED), None)
     asked = subject.train.batches[:enough]
-    labels = labels_of(torch.cat([y.cpu() for _, y in asked]), subject.pipeline.num_classes)
+    of_one_shape = len({y.shape[1:] for _, y in asked}) == 1
+    labels = labels_of(torch.cat([y.cpu() for _, y in asked]), subject.pipeline.num_classes) if of_one_shape else None
     if labels is None or subject.is_large or subject.pipeline.num_classes < 2:
         return skipped("There are no classes that are told, or no time.")
     with subject.untouched():

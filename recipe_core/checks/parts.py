@@ -6,6 +6,7 @@ parts.taken_apart(x)                            # the dict again
 parts.pipeline(pipeline)                        # the same pipeline over packed inputs
 """
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from recipe_core.checks.keep import as_found
 from recipe_core.checks.texts import Text
 from recipe_core.training.pipeline import Pipeline
 
@@ -88,11 +90,13 @@ class Form:
     Attributes:
         spec: what they stand in.
         grid: (height, width) of the images that all have planes in; () where all are columns of a table.
+        laid_out: whether they are made anew for it; one tensor stays as it is.
     """
 
     spec: Any
     parts: list[Part]
     grid: tuple[int, ...]
+    laid_out: bool
 
     @property
     def widths(self) -> list[int]:
@@ -101,27 +105,27 @@ class Form:
     @property
     def dtype(self) -> torch.dtype:
         kinds = [part.dtype for part in self.parts]
-        return functools.reduce(torch.promote_types, kinds, torch.float32) if len(kinds) > 1 else kinds[0]
+        return functools.reduce(torch.promote_types, kinds, torch.float32) if self.laid_out else kinds[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a packed sample."""
         several = (sum(self.widths) * self.copies, *self.grid)
-        return several if len(self.parts) > 1 else tuple(self.parts[0].shape)
+        return several if self.laid_out else tuple(self.parts[0].shape)
 
     @property
     def copies(self) -> int:
         """How often all planes stand there: so that they are not taken for the colours of one picture."""
-        return 1 + MOST_COLOURS // sum(self.widths) if self.grid and len(self.parts) > 1 else 1
+        return 1 + MOST_COLOURS // sum(self.widths) if self.grid and self.laid_out else 1
 
     def joined(self, leaves: list[torch.Tensor]) -> torch.Tensor:
-        if len(leaves) == 1:
+        if not self.laid_out:
             return leaves[0]
         pairs = zip(self.parts, leaves, strict=True)
         return torch.cat([part.laid_out(leaf, self.grid, self.dtype) for part, leaf in pairs] * self.copies, 1)
 
     def split(self, x: torch.Tensor) -> list[torch.Tensor]:
-        if len(self.parts) == 1:
+        if not self.laid_out:
             return [x]
         copies = x.unflatten(1, (self.copies, -1))
         first = copies[:, :1]
@@ -141,14 +145,20 @@ class Form:
 
 
 class Parts:
-    """The forms of all inputs that were packed."""
+    """The forms of all inputs that were packed.
 
-    def __init__(self) -> None:
+    Args:
+        are_codes: whether whole numbers, (n, columns), are codes of their own in each column, and no words.
+    """
+
+    def __init__(self, are_codes: Callable[[torch.Tensor], bool] = lambda x: False) -> None:
+        self._are_codes = are_codes
+        self._coded: dict[tuple, bool] = {}  # shape of a sample and dtype -> what was found of the first
         self._forms: dict[tuple, Form] = {}  # shape of a packed sample, and dtype -> how it was made
         self._texts: dict[tuple, Text | None] = {}  # names of the parts -> how they follow from words, if they do
 
     def packed(self, x: Any) -> torch.Tensor:
-        """One tensor, (n, ...), of an input; what is one stays as it is.
+        """One tensor, (n, ...), of an input; what is one stays as it is, unless its columns are codes.
 
         Of a text with masks, lengths or positions it is the words. Images are joined along their channels, smaller ones
         with zeros around them, and numbers beside them become planes; all else becomes columns of a table.
@@ -156,7 +166,8 @@ class Parts:
         Raises:
             TypeError: it has parts that are no tensors of as many rows.
         """
-        if isinstance(x, torch.Tensor):
+        coded = isinstance(x, torch.Tensor) and self._is_coded(x)
+        if isinstance(x, torch.Tensor) and not coded:
             return x
         found, spec = pytree.tree_flatten_with_path(x)
         leaves = [leaf for _, leaf in found]
@@ -166,7 +177,7 @@ class Parts:
         if text := self._text(names, leaves, spec):
             return leaves[text.at]
         parts = [Part.of(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
-        form = Form(spec, parts, _grid([part.shape for part in parts]))
+        form = Form(spec, parts, _grid([part.shape for part in parts]), coded or len(parts) > 1)
         known = self._forms.setdefault((form.shape, form.dtype), form)
         if known.spec != spec:
             known = self._forms[form.shape, form.dtype] = form
@@ -247,6 +258,14 @@ class Parts:
     def _prepared(self, prepare: Callable | None) -> Callable | None:
         return prepare and (lambda images: self.packed(prepare(self.taken_apart(images))))
 
+    def _is_coded(self, x: torch.Tensor) -> bool:
+        if x.ndim != 2 or x.shape[1] < 2 or x.is_floating_point():
+            return False
+        key = (x.shape[1:], x.dtype)
+        if key not in self._coded:
+            self._coded[key] = self._are_codes(x)
+        return self._coded[key]
+
     def _text(self, names: list[str], leaves: list[torch.Tensor], spec: Any) -> Text | None:
         key = tuple(names)
         if key not in self._texts:
@@ -274,6 +293,22 @@ class _Apart:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+
+def columns_are_codes(pipeline: Pipeline, x: torch.Tensor) -> bool:
+    """Whether the model looks up the numbers of each column in a table of its own, which has no row for another's."""
+    with as_found(), torch.no_grad():
+        model = copy.deepcopy(pipeline.model_fn()).cpu().eval()
+
+        def takes(x: torch.Tensor) -> bool:
+            try:
+                pipeline.forward(model, x)
+            except (IndexError, RuntimeError):
+                return False
+            return True
+
+        x = x.cpu()
+        return takes(x) and not all(takes(other) for other in (x.flip(1), x.roll(1, 1)))
 
 
 def _standard(x: torch.Tensor) -> torch.Tensor:

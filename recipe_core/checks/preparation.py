@@ -27,7 +27,8 @@ APART = 0.95  # share of images; other shares of the classes, or another source,
 # Of all samples, how many more validation tells of itself than training tells of it, and training of itself than of
 # validation: of 333 correct pipelines 0.08 and 0.16 at most, but for splits with relatives within.
 LOST, LOST_IN_TABLES, MISSED = 0.2, 0.08, 0.3
-BLUR = 3.0  # times less fine detail
+BLUR = 3.0  # times less fine detail, or colour
+GREY = 0.03  # share of the variance between channels; photographs in colour have 0.05 and more
 BLUR_SURE = 1.8  # the same where no augmentation changes it
 
 OTHERWISE = Cause(
@@ -101,7 +102,8 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
             "training images: one of them is blurred or scaled up."
         )
     colour, val_colour = _colour(train), _colour(val)
-    if val_colour * BLUR < colour or (colour * BLUR < val_colour and not random):
+    # Augmentation makes pictures more colourful, too; grey ones have hardly any colour at all.
+    if val_colour < min(GREY, colour / BLUR) or (colour < min(GREY, val_colour / BLUR) and not random):
         return OTHERWISE.failed(
             f"Channels differ by {val_colour:.2%} of the variance in validation images and by {colour:.2%} in training "
             "images: one of them is grey."

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.utils.data import IterableDataset, default_collate
 
 from recipe_core.checks.keep import Kept
-from recipe_core.checks.parts import Parts
+from recipe_core.checks.parts import Parts, columns_are_codes
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.fit import endless
 from recipe_core.training.pipeline import Pipeline, on_device_of
@@ -124,7 +124,7 @@ class Subject:
     """A pipeline under audit. Nothing here is the caller's to keep: see `untouched`."""
 
     def __init__(self, pipeline: Pipeline, seconds: float = 60):
-        self.parts = Parts()
+        self.parts = Parts(functools.partial(columns_are_codes, pipeline))
         self.pipeline = self.parts.pipeline(pipeline)
         self.device = torch.device(pipeline.device)
         self.budget = seconds

@@ -8,6 +8,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     evaluation_bugs,
     fifth_look,
     fifth_look_data,
+    fourteenth_look,
     fourth_look,
     model_layers,
     model_outputs,
