@@ -78,7 +78,7 @@ def test_hidden_files_and_leftovers_of_systems_are_ignored(open_as):
 
 
 def test_all_suffixes_of_images_count_in_any_case(open_as):
-    names = [f"x.{suffix}" for suffix in "JPG jpeg jpe jfif Png webp gif bmp tif TIFF avif".split()]  # noqa: SIM905
+    names = [f"x.{suffix}" for suffix in "JPG jpeg jpe jfif Png webp gif bmp DIB tif TIFF avif".split()]  # noqa: SIM905
     assert sorted(keys_of(open_as(*names))) == sorted(names)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from recipe_core.data.sources.base import Entry, Files
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "dib", "tif", "tiff", "avif")
 DEPTH = 6  # levels of folders that decide the layout; only these are held in memory
 
 SPLITS = {
