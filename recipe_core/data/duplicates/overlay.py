@@ -20,7 +20,8 @@ from recipe_core.data.duplicates.pictures import Reader, paired, read_squares
 
 SIDES = np.array([16, 32, 64])  # px: the largest that both pictures have
 CHUNK = 256  # pairs looked at once
-STEP = 32  # pixels of a picture whose median is one knot of its tone
+STEP, SMOOTH = 32, 2  # pixels of a picture whose median is one knot of its tone; knots beside each that smooth it
+AS_GOOD, ROUNDING = 1.5, 1.0  # times, and levels, by which a picture as it is may fit worse than by a curve
 BLACK, WHITE = 8, 247  # levels beyond which a pixel tells nothing of the other picture's
 CLEAR, USUAL = 12.0, 4.0  # levels, and times what pixels differ by usually, from which on a difference is clear
 CLUMP = 0.3  # of the nine pixels around: fewer that differ are the noise of compression
@@ -142,13 +143,23 @@ def _changed(first: torch.Tensor, second: torch.Tensor, inside: torch.Tensor) ->
 
 
 def _toned(first: torch.Tensor, second: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """The first with the levels of the second: a rising curve through the medians of as many pixels each."""
+    """The first with the tone of the second: as it is where that does, else by any curve.
+
+    A curve can bend itself to a caption that covers all of some level, as that of a sky's upper edge.
+    """
+    curved = _curved(first, second, inside)
+    as_it_is, by_curve = (_median((each - second).abs(), inside)[:, None, None] for each in (first, curved))
+    return torch.where(as_it_is < AS_GOOD * by_curve + ROUNDING, first, curved)
+
+
+def _curved(first: torch.Tensor, second: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """By a curve through the medians of as many pixels each."""
     levels, order = first.flatten(1).sort(1)
     targets = torch.where(inside > 0, second, torch.nan).flatten(1).gather(1, order)
     at = levels.unflatten(1, (-1, STEP)).median(2).values.contiguous()
     to = targets.unflatten(1, (-1, STEP)).nanmedian(2).values
     to = torch.where(to.isnan(), at, to)
-    to = (to.cummax(1).values + to.flip(1).cummin(1).values.flip(1)) / 2
+    to = functional.pad(to[:, None], (SMOOTH, SMOOTH), "replicate")[:, 0].unfold(1, 2 * SMOOTH + 1, 1).median(2).values
     level = torch.arange(256.0).expand(len(first), 256).contiguous()
     high = torch.searchsorted(at, level).clamp(1, at.shape[1] - 1)
     (x0, x1), (y0, y1) = ((each.gather(1, high - 1), each.gather(1, high)) for each in (at, to))
