@@ -12,6 +12,7 @@ LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share
 MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
 MOST_NEW = 500  # validation samples
 FEWEST, COPIES = 5, 0.03  # that overlap, and their share
+MOSTLY = 0.5  # share of the windows of one series
 LEAST_SIDE, PATCH, LEAST_VALUES = 16, 8, 24  # px; px of a part of a picture; different numbers that it has
 MOST_PLACES = 2_000_000  # of parts in all training pictures
 KINDRED = 0.05  # share of training pictures that are one picture moved, as drawings of one thing may be
@@ -35,8 +36,7 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
     # The middle of each, as it is at any place of another; of stretches that say something.
     middle, asked = (places - length) // 2, _by_places(new[:MOST_NEW])
-    stretches = asked[:, :, middle : middle + length].flatten(1)
-    telling = torch.tensor([len(row.unique()) > DISTINCT * row.numel() for row in stretches])
+    telling = _telling(asked[:, :, middle : middle + length])
     asked = _numbers(asked[telling], length)[:, middle]
     known = torch.cat([_numbers(row, length).flatten() for row in _by_places(seen[:rows]).split(1)])
     found = int(torch.isin(asked, known).sum())
@@ -46,6 +46,25 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
         f"The middle stretch of {found} of {len(asked)} validation series, {length} places long, stands in a training "
         "series at some place, number for number: they are windows that overlap.",
     )
+
+
+def are_windows(x: torch.Tensor) -> bool:
+    """Whether samples, (n, places) or (n, channels, places) and the like, are windows of one series, which overlap."""
+    if x.ndim not in (2, 3) or not x.is_floating_point() or max(x.shape[1:]) < LEAST_PLACES:
+        return False
+    series = _by_places(x[:MOST_NEW] if x.ndim == 3 else x[:MOST_NEW, None])
+    length = min(series.shape[2] // STRETCH, MOST_LENGTH)
+    middle = (series.shape[2] - length) // 2
+    series = series[_telling(series[:, :, middle : middle + length])]
+    numbers = _numbers(series, length)
+    elsewhere = torch.cat([numbers[:, :middle], numbers[:, middle + 1 :]], 1)
+    return len(series) >= FEWEST and float(torch.isin(numbers[:, middle], elsewhere).float().mean()) > MOSTLY
+
+
+def _telling(stretches: torch.Tensor) -> torch.Tensor:
+    """Which stretches, (n, columns, places), have hardly a number twice, bool."""
+    rows = stretches.flatten(1)
+    return torch.tensor([len(row.unique()) > DISTINCT * rows.shape[1] for row in rows], dtype=torch.bool)
 
 
 def _by_places(x: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from recipe_core.checks.leak import FAMILY, relatives
 from recipe_core.checks.learner import Learner, as_images
 from recipe_core.checks.lessons import Lessons, lessons
 from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
+from recipe_core.checks.overlap import are_windows
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
@@ -20,6 +21,7 @@ SURE = 5.0  # deviations
 SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which no other choice of samples is the reason
 RESPLITS = 200  # of all images at random
 MOSTLY_CONSTANT = 8.0  # times the score that begins to count
+OF_TIMES = 5.0  # deviations, and times, by which a series' mean and deviation may change
 BEYOND_CHANCE = 1.5  # times the largest difference of these
 PROBED = 250  # images of a split that a learner is to tell apart
 FEWEST = 100  # fewer could be told apart by chance
@@ -56,6 +58,8 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
     found = found or _statistics(subject, both) or _changed_back(subject, both)
     if _same_classes(both):
         found = found or _told_apart(subject, both) or _holds_less(subject, both)
+    if found and not _beyond_any_time(both) and are_windows(subject.drawn_train.x):
+        found = OTHERWISE.unsure(f"{found.message} All are windows of one series: is validation of a later time?", 0.3)
     yield found or passed("Pixel statistics are alike, and no other orientation or order of channels fits better.")
 
 
@@ -246,6 +250,12 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
 def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:
     """Farther apart than any usual augmentation moves them."""
     return bool((shift.abs() > 4 * SHIFT).any() or (scale.log().abs() > 4 * math.log(SCALE)).any())
+
+
+def _beyond_any_time(both: Lessons) -> bool:
+    """Whether pixels of the splits are farther apart than one series' own of two times."""
+    shift, scale = _apart(_moments(both.train.images), _moments(both.val.images))
+    return bool((shift.abs() > OF_TIMES).any() or (scale.log().abs() > math.log(OF_TIMES)).any())
 
 
 def _moments(images: torch.Tensor) -> Moments:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from recipe_core.data.duplicates.align import warp
 from recipe_core.data.duplicates.compare import Compared
 from recipe_core.data.duplicates.ground import steepness
-from recipe_core.data.duplicates.pictures import Reader, paired, read_squares
+from recipe_core.data.duplicates.pictures import GREY, Reader, paired, read_squares
 
 SIDES = np.array([16, 32, 64])  # px: the largest that both pictures have
 CHUNK = 256  # pairs looked at once
@@ -96,7 +96,7 @@ def _overlay(first: torch.Tensor, second: torch.Tensor, maps: torch.Tensor, gain
     grey_first, grey_second = ((strong[k] < COLOURLESS) & (strong[1 - k] > COLOURED) for k in (0, 1))
     tints = (colours[1] - gain[:, None, None, None] * colours[0]).unbind(1)
     one_grey = (grey_first | grey_second)[:, None, None, None]
-    one, other = (torch.where(one_grey, each.mean(1, keepdim=True), each) for each in (first, seen))
+    one, other = (torch.where(one_grey, _grey(each), each) for each in (first, seen))
     return Overlay(
         _changed(one, other, inside),
         _bar(first, inside),
@@ -116,6 +116,10 @@ def _colours(pictures: torch.Tensor) -> torch.Tensor:
     """(pairs, 2, side, side): red against green and both against blue."""
     red, green, blue = pictures.unbind(1)
     return torch.stack([red - green, (red + green) / 2 - blue], 1)
+
+
+def _grey(pictures: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("pchw,c->phw", pictures, torch.from_numpy(GREY))[:, None]
 
 
 def _median(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -148,8 +152,14 @@ def _toned(first: torch.Tensor, second: torch.Tensor, inside: torch.Tensor) -> t
     A curve can bend itself to a caption that covers all of some level, as that of a sky's upper edge.
     """
     curved = _curved(first, second, inside)
-    as_it_is, by_curve = (_median((each - second).abs(), inside)[:, None, None] for each in (first, curved))
-    return torch.where(as_it_is < AS_GOOD * by_curve + ROUNDING, first, curved)
+    as_it_is, by_curve = (_off((each - second).abs(), inside) for each in (first, curved))
+    return torch.where((as_it_is < AS_GOOD * by_curve + ROUNDING)[:, None, None], first, curved)
+
+
+def _off(differences: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """What three in four pixels of each pair differ by at most, asked of every other one along both sides."""
+    some = torch.where(inside > 0, differences, torch.nan)[:, ::2, ::2].flatten(1)
+    return some.nanquantile(0.75, dim=1).nan_to_num(0)
 
 
 def _curved(first: torch.Tensor, second: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from PIL import Image
 from recipe_core.data.duplicates.layout import turned
 
 READ_AT_ONCE = 512  # pictures
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in Pillow's mode L
 
 Reader = Callable[[int], np.ndarray | None]
 

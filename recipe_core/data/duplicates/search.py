@@ -24,7 +24,7 @@ from recipe_core.data.duplicates.hues import colours_part
 from recipe_core.data.duplicates.layout import PARTS, SIDE, look_alikes, once, strangers
 from recipe_core.data.duplicates.naming import RESULT, described
 from recipe_core.data.duplicates.overlay import overlaid
-from recipe_core.data.duplicates.pictures import Reader, paired, read_squares
+from recipe_core.data.duplicates.pictures import GREY, Reader, paired, read_squares
 from recipe_core.data.duplicates.stand_out import stand_out
 from recipe_core.data.duplicates.verdict import SLID, accepted, laid_as_copies
 
@@ -34,7 +34,6 @@ LARGE = 64  # px that the shorter side of both needs for it
 WORST_MISFIT, LEAST_GLANCE, SURE_FIT = 0.4, 0.4, 0.1  # of a pair that is looked at again: alike, or lying so well
 NOISE, LARGE_NOISE = 2.5, 1.2  # grey levels that compression leaves on details, at 32 and at 64 px
 COLOUR_NOISE = 4.0  # levels of red, green and blue that it leaves, at 16 px
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, as in Pillow's mode L
 CHUNK = 1024  # pairs compared at once
 WHOLE = list(PARTS).index("whole")
 
