@@ -12,6 +12,7 @@ LEAST_PLACES, STRETCH, DISTINCT = 16, 4, 0.9  # of a series; a part of it; share
 MOST_LENGTH, MOST_STRETCHES = 16, 300_000  # places: so many numbers are not the same by chance; of all training series
 MOST_NEW = 500  # validation samples
 FEWEST, COPIES = 5, 0.03  # that overlap, and their share
+MANY_VALUES = 500  # of a series without channels: marks from one to five come in any order
 MOSTLY = 0.5  # share of the windows of one series
 LEAST_SIDE, PATCH, LEAST_VALUES = 16, 8, 24  # px; px of a part of a picture; different numbers that it has
 MOST_PLACES = 2_000_000  # of parts in all training pictures
@@ -29,8 +30,10 @@ class Overlap:
 
 def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     """Series that share a stretch with one of training: the same numbers at another place."""
-    if new.ndim != 3 or not new.is_floating_point() or max(new.shape[1:]) < LEAST_PLACES:
+    if not _may_be_series(seen) or not _may_be_series(new):
         return None
+    is_flat = new.ndim == 2  # what stands in one place may be a column of a table, whose numbers come twice by chance
+    seen, new = (each[:, None] if is_flat else each for each in (seen, new))
     places = max(new.shape[1:])
     length = min(places // STRETCH, MOST_LENGTH)
     rows = max(FEWEST, MOST_STRETCHES // places)  # of very long series a few
@@ -38,7 +41,8 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
     middle, asked = (places - length) // 2, _by_places(new[:MOST_NEW])
     telling = _telling(asked[:, :, middle : middle + length])
     asked = _numbers(asked[telling], length)[:, middle]
-    known = torch.cat([_numbers(row, length).flatten() for row in _by_places(seen[:rows]).split(1)])
+    known = torch.cat([_numbers(row, length) for row in _by_places(seen[:rows]).split(1)])
+    known = torch.cat([known[:, :middle], known[:, middle + 1 :]], 1) if is_flat else known
     found = int(torch.isin(asked, known).sum())
     return _unless_few(
         found,
@@ -50,7 +54,7 @@ def windows(seen: torch.Tensor, new: torch.Tensor) -> Overlap | None:
 
 def are_windows(x: torch.Tensor) -> bool:
     """Whether samples, (n, places) or (n, channels, places) and the like, are windows of one series, which overlap."""
-    if x.ndim not in (2, 3) or not x.is_floating_point() or max(x.shape[1:]) < LEAST_PLACES:
+    if not _may_be_series(x):
         return False
     series = _by_places(x[:MOST_NEW] if x.ndim == 3 else x[:MOST_NEW, None])
     length = min(series.shape[2] // STRETCH, MOST_LENGTH)
@@ -59,6 +63,12 @@ def are_windows(x: torch.Tensor) -> bool:
     numbers = _numbers(series, length)
     elsewhere = torch.cat([numbers[:, :middle], numbers[:, middle + 1 :]], 1)
     return len(series) >= FEWEST and float(torch.isin(numbers[:, middle], elsewhere).float().mean()) > MOSTLY
+
+
+def _may_be_series(x: torch.Tensor) -> bool:
+    """Whether inputs are fractions in as many places as a series has, and without channels of many values."""
+    long = x.ndim in (2, 3) and x.is_floating_point() and max(x.shape[1:]) >= LEAST_PLACES
+    return long and (x.ndim == 3 or len(x[:MOST_NEW].unique()) >= MANY_VALUES)
 
 
 def _telling(stretches: torch.Tensor) -> torch.Tensor:

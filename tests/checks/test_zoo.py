@@ -130,6 +130,7 @@ BUGS = [
     "slices_one_row_apart",
     "the_loss_by_a_softmax_over_places",
     "tags_told_by_shares_of_the_places",
+    "windows_of_each_machine_in_both_splits",
 ]
 CORRECT = [
     "a_picture_and_its_code",
@@ -196,6 +197,7 @@ LET_PASS = [
     ("tinted_and_covered_photos", "validation_is_prepared_like_training"),
     ("shapes_in_any_place_on_noise", "validation_images_are_new"),
     ("sets_of_points_with_a_mask", "evaluation_sees_all_validation_data"),
+    ("windows_of_each_machine_in_both_splits (healthy)", "validation_images_are_new"),
     ("slices_one_row_apart (healthy)", "samples_are_drawn_equally_often"),
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.
@@ -204,6 +206,8 @@ LEFT_OPEN = [
     ("two_pictures_by_their_distance", "accuracy_of_known_answers_is_right", "skipped"),
     ("a_tower_less_itself", "layers_are_not_merely_linear", "unsure"),
     ("a_focal_loss_behind_maxima", "initial_loss_is_that_of_a_guess", "unsure"),
+    ("demand_that_grows", "validation_is_prepared_like_training", "unsure"),
+    ("neighbours_among_training_samples", "evaluation_sees_all_validation_data", "unsure"),
 ]
 
 

@@ -6,6 +6,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     eighth_look,
     eighth_look_steps,
     evaluation_bugs,
+    fifteenth_look,
     fifth_look,
     fifth_look_data,
     fourteenth_look,

@@ -1,0 +1,82 @@
+"""What a fifteenth adversary, of correct pipelines above all, tripped the audit up with; developed against."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam, healthy
+from tests.checks.zoo.case import bug, unusual
+from tests.checks.zoo.nets import mlp
+from tests.checks.zoo.sets import digits, loader
+
+
+def vibration(machine, length=700):
+    """Of a machine with tones of its own, and one of its state."""
+    chance, time = np.random.default_rng(machine), np.arange(length)
+    tones = [*chance.uniform(0.02, 0.3, 2), (0.06, 0.12, 0.2)[machine % 3] * chance.uniform(0.85, 1.2)]
+    waves = [np.sin(2 * np.pi * tone * time + chance.uniform(0, 6)) for tone in tones]
+    return torch.tensor(sum(waves) + 0.15 * chance.normal(size=length), dtype=torch.float32)
+
+
+@bug("data", "split-leak")
+def windows_of_each_machine_in_both_splits(broken):
+    found = [vibration(machine).unfold(0, 64, 16) for machine in range(24)]
+    x, of = torch.cat(found), torch.arange(24).repeat_interleave(len(found[0]))
+    held = torch.rand(len(x), generator=torch.Generator().manual_seed(1)) < 0.25 if broken else of >= 18
+    train, val = loader(x[~held], of[~held] % 3, shuffle=True), loader(x[held], of[held] % 3, 64)
+
+    def waves():
+        layers = nn.Conv1d(1, 16, 9, 2), nn.ReLU(), nn.Conv1d(16, 32, 9, 2), nn.ReLU(), nn.AdaptiveAvgPool1d(1)
+        return nn.Sequential(nn.Unflatten(1, (1, -1)), *layers, nn.Flatten(), nn.Linear(32, 3))
+
+    return Pipeline(waves, train, val, num_classes=3, optimizer_fn=adam)
+
+
+class Forecast(nn.Module):
+    """The next three values, on the scale of those that are known."""
+
+    def __init__(self):
+        super().__init__()
+        self.next = mlp(32, 3)
+
+    def forward(self, x):
+        mean, deviation = x.mean(1, keepdim=True), x.std(1, keepdim=True) + 0.1
+        return self.next((x - mean) / deviation) * deviation + mean
+
+
+@unusual
+def demand_that_grows():
+    """Windows of a series, split by time."""
+    chance, time = np.random.default_rng(6), np.arange(3600)
+    series = 50 + 0.006 * time + 3 * np.sin(2 * np.pi * time / 24) + 0.8 * chance.normal(size=3600)
+    windows = torch.tensor(series, dtype=torch.float32).unfold(0, 35, 3)
+    x, y = windows[:, :32], windows[:, 32:]
+    train, val = loader(x[:880], y[:880], shuffle=True), loader(x[920:], y[920:], 64)
+    return Pipeline(Forecast, train, val, num_classes=0, loss_fn=F.l1_loss, optimizer_fn=adam)
+
+
+@unusual
+def neighbours_among_training_samples():
+    """An embedding, validated by the labels of the nearest training samples."""
+    images = digits()
+    known = images.normalise(images.x)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        there, right, count = F.normalize(model(known), dim=1), 0, 0
+        for x, y in batches:
+            nearest = images.y[(F.normalize(model(x), dim=1) @ there.T).topk(5).indices]
+            right += int((nearest.mode(1).values == y).sum())
+            count += len(y)
+        return {"accuracy": right / count}
+
+    def alike(outputs, labels):
+        units = F.normalize(outputs, dim=1)
+        similar = (units @ units.T / 0.2).fill_diagonal_(-1e4)
+        same = (labels[:, None] == labels).float().fill_diagonal_(0)
+        return -((similar.log_softmax(1) * same).sum(1) / same.sum(1).clamp_min(1)).mean()
+
+    return healthy(images, lambda: mlp(64, 16), num_classes=0, loss_fn=alike, evaluate=evaluate)
