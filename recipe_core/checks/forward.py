@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from recipe_core.checks.deaf_layers import mixing_layer
 from recipe_core.checks.lessons import agreement, lesson
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
@@ -52,7 +53,7 @@ DEAF = Cause(
     "Follow the input through forward: it is overwritten, multiplied by zero or cut off on its way, hidden by a mask "
     "the wrong way round, or forgotten over padding before the last state of a recurrence is read.",
     1.0,
-    follows=("dead-units", "no-slope"),
+    follows=("dead-units", "no-slope", "batch-mixed"),
 )
 PARTLY = Cause(
     "input-partly-ignored",
@@ -137,7 +138,20 @@ def images_do_not_see_each_other(subject: Subject):
             "first in a batch is treated otherwise.",
             change=max(order),
         )
+    if told := _deaf_by_mixing(subject, x):
+        return MIXED.failed(told)
     return passed("They stay as they are.")
+
+
+def _deaf_by_mixing(subject: Subject, x: torch.Tensor) -> str:
+    """Where all inputs have the same outputs, as a class token has that hears only those of other samples: which layer
+    takes the batch for places."""
+    model = stirred(subject)
+    outputs = outputs_of(subject, model, x)
+    if torch.equal(x, x[:1].expand_as(x)) or _apart(outputs) > ALL_BUT_EQUAL:
+        return ""
+    name = mixing_layer(model, lambda x: outputs_of(subject, model, x), x)
+    return f"Layer {name} mixes the samples of a batch, which lies along its first axis." if name else ""
 
 
 @torch.no_grad()

@@ -131,6 +131,7 @@ BUGS = [
     "the_loss_by_a_softmax_over_places",
     "tags_told_by_shares_of_the_places",
     "windows_of_each_machine_in_both_splits",
+    "a_class_token_that_hears_only_others",
 ]
 CORRECT = [
     "a_picture_and_its_code",
@@ -198,6 +199,7 @@ LET_PASS = [
     ("shapes_in_any_place_on_noise", "validation_images_are_new"),
     ("sets_of_points_with_a_mask", "evaluation_sees_all_validation_data"),
     ("windows_of_each_machine_in_both_splits (healthy)", "validation_images_are_new"),
+    ("a_class_token_that_hears_only_others (healthy)", "images_do_not_see_each_other"),
     ("slices_one_row_apart (healthy)", "samples_are_drawn_equally_often"),
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.

@@ -80,3 +80,27 @@ def neighbours_among_training_samples():
         return -((similar.log_softmax(1) * same).sum(1) / same.sum(1).clamp_min(1)).mean()
 
     return healthy(images, lambda: mlp(64, 16), num_classes=0, loss_fn=alike, evaluate=evaluate)
+
+
+class OfColumns(nn.Module):
+    """A token for each column of a table and one for the class, which is read; attention left as torch has it."""
+
+    def __init__(self, by_rows):
+        super().__init__()
+        self.weights, self.places = nn.Parameter(torch.randn(1, 6, 16)), nn.Parameter(torch.randn(1, 6, 16))
+        self.class_token = nn.Parameter(torch.randn(1, 1, 16) * 0.02)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=by_rows)
+        self.scores = nn.Sequential(nn.LayerNorm(16), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3))
+
+    def forward(self, x):
+        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), x[:, :, None] * self.weights + self.places], 1)
+        return self.scores((tokens + self.attention(tokens, tokens, tokens)[0])[:, 0])
+
+
+@bug("model", "batch-mixed")
+def a_class_token_that_hears_only_others(broken):
+    chance = torch.Generator().manual_seed(2)
+    x = torch.randn(1200, 6, generator=chance)
+    y = (x[:, 0] + x[:, 1] > 0).long() + (x[:, 2] > 0.5).long()
+    train, val = loader(x[:900], y[:900], shuffle=True), loader(x[900:], y[900:], 60)
+    return Pipeline(lambda: OfColumns(by_rows=not broken), train, val, num_classes=3, optimizer_fn=adam)
