@@ -7,7 +7,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import LossCall, Rehearsal, rehearsal, rehearse
+from recipe_core.checks.rehearsal import LossCall, Rehearsal, dense, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 
@@ -45,7 +45,8 @@ def gradients_are_clipped_before_they_are_used(subject: Subject):
     left: list[dict[str, torch.Tensor]] = []
 
     def look(step: int, model: torch.nn.Module) -> None:
-        left.append({name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None})
+        gradients = {name: dense(each.grad, copied=True) for name, each in model.named_parameters()}
+        left.append({name: each for name, each in gradients.items() if each is not None})
 
     with subject.untouched():
         run = rehearse(subject, STEPS, after=look, scheduled=False)

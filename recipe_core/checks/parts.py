@@ -23,6 +23,7 @@ from recipe_core.training.pipeline import Pipeline
 
 NEEDED = "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample"
 CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
+MOST_CODES = 64  # values of a code that are told apart
 MOST_COLOURS = 4  # channels, with one that is transparency
 
 
@@ -50,6 +51,13 @@ class Part:
             return cls(name, leaf.shape[1:], leaf.dtype, None, torch.zeros(()), torch.ones(()))
         low, high = leaf.long().cpu().aminmax(dim=0 if leaf.ndim == 2 else None)
         return cls(name, leaf.shape[1:], leaf.dtype, (low, high), (low + high) / 2, ((high - low) / 2).clamp_min(1.0))
+
+    @property
+    def bounds_of_columns(self) -> tuple[list[int], list[int]]:
+        """Of each number of a sample."""
+        assert self.bounds is not None
+        low, high = (each.expand(self.shape.numel()) if not each.ndim else each for each in self.bounds)
+        return low.long().tolist(), high.long().tolist()
 
     @property
     def is_image(self) -> bool:
@@ -222,6 +230,22 @@ class Parts:
         ranges = [range(end - width, end) for end, width in zip(ends, form.widths, strict=True)]
         named = zip(form.parts, ranges, strict=True)
         return [part.name for part, slices in named if slices and lost.issuperset(slices)]
+
+    def spelled_out(self, x: torch.Tensor) -> torch.Tensor | None:
+        """(n, columns) of a packed table, a column for each value that a code may have; None where it has no code."""
+        form = self._form(x)
+        if form is None or form.grid:
+            return None
+        leaves = [(part, leaf.reshape(len(leaf), -1)) for part, leaf in zip(form.parts, form.split(x), strict=True)]
+        numbers = [leaf.float() for part, leaf in leaves if part.bounds is None]
+        codes = [
+            F.one_hot(column.long() - least, most - least + 1).float()
+            for part, leaf in leaves
+            if part.bounds is not None
+            for column, least, most in zip(leaf.unbind(1), *part.bounds_of_columns, strict=True)
+            if 1 < most - least < MOST_CODES
+        ]
+        return torch.cat([*numbers, *codes], 1) if codes else None
 
     def flat(self, x: torch.Tensor) -> dict[str, float]:
         """Which parts of several numbers have one value everywhere, in all samples, and which."""

@@ -9,12 +9,12 @@ from torch.nn import functional as F
 from recipe_core.checks.augmentation import changes_from_pass_to_pass
 from recipe_core.checks.leak import FAMILY, relatives
 from recipe_core.checks.learner import Learner, as_images
-from recipe_core.checks.lessons import Lessons, lessons
+from recipe_core.checks.lessons import Lessons, lesson, lessons
 from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
 from recipe_core.checks.overlap import are_windows
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Subject
+from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.undoing import ASKED, GAIN, best_change, gained, told_right
 
 SURE = 5.0  # deviations
@@ -58,6 +58,7 @@ def validation_is_prepared_like_training(subject: Subject) -> Iterator[Result]:
     found = found or _statistics(subject, both) or _changed_back(subject, both)
     if _same_classes(both):
         found = found or _told_apart(subject, both) or _holds_less(subject, both)
+        found = found or _codes_hold_less(subject)
     if found and not _beyond_any_time(both) and are_windows(subject.drawn_train.x):
         found = OTHERWISE.unsure(f"{found.message} All are windows of one series: is validation of a later time?", 0.3)
     yield found or passed("Pixel statistics are alike, and no other orientation or order of channels fits better.")
@@ -222,6 +223,16 @@ def _told_apart(subject: Subject, both: Lessons) -> Result | None:
 
 
 def _holds_less(subject: Subject, both: Lessons) -> Result | None:
+    """What `_lost` says, unless images come in families: relatives tell of each other what is no knowledge of anything
+    else. Texts have none."""
+    found = _lost(subject, both)
+    is_text = not subject.drawn_train.x.is_floating_point()
+    if found and not is_text and any(relatives(split.images) > FAMILY for split in (both.train, both.val)):
+        return None
+    return found
+
+
+def _lost(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
@@ -235,9 +246,7 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
     most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST
     if not (lost > max(most, SURE * error) and missed > most) and not (missed > MISSED and lost > -error):
         return None
-    # Relatives tell of each other what is no knowledge of anything else; texts have none.
-    is_text = not subject.drawn_train.x.is_floating_point()
-    if subject.once(numbered) or (not is_text and any(relatives(split.images) > FAMILY for split in splits)):
+    if subject.once(numbered):
         return None
     return OTHERWISE.failed(
         f"What is learnt of {len(own)} training samples tells {float(own.mean()):.0%} of others of them and "
@@ -250,6 +259,17 @@ def _holds_less(subject: Subject, both: Lessons) -> Result | None:
 def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:
     """Farther apart than any usual augmentation moves them."""
     return bool((shift.abs() > 4 * SHIFT).any() or (scale.log().abs() > 4 * math.log(SCALE)).any())
+
+
+def _codes_hold_less(subject: Subject) -> Result | None:
+    """The same as of all inputs, of tables whose codes are told apart: to a learner they are numbers otherwise."""
+    samples = subject.drawn_train, subject.drawn_val
+    spelled = [subject.parts.spelled_out(sample.x) for sample in samples]
+    if any(x is None for x in spelled):
+        return None
+    pairs = zip(spelled, samples, strict=True)
+    both = Lessons(*(lesson(Sample([(x, sample.y)], True, 0.0), subject.pipeline.num_classes) for x, sample in pairs))
+    return _lost(subject, both) if both.usable else None
 
 
 def _beyond_any_time(both: Lessons) -> bool:

@@ -199,9 +199,17 @@ class _Seen:
     def _update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = {name: each.grad for name, each in self.model.named_parameters()}
         self.touched |= {name for name, each in gradients.items() if each is not None and bool(each.any())}
-        kept = {name: None if each is None else each.detach().clone() for name, each in gradients.items()}
+        keep = self.step < KEPT or not self.updates
+        kept = {name: dense(each, copied=True) for name, each in gradients.items()} if keep else {}
         rate = max((float(group["lr"]) for group in optimizer.param_groups if "lr" in group), default=0.0)
-        self.updates.append(Update(self.step, optimizer, kept if self.step < KEPT or not self.updates else {}, rate))
+        self.updates.append(Update(self.step, optimizer, kept, rate))
+
+
+def dense(gradient: torch.Tensor | None, copied: bool = False) -> torch.Tensor | None:
+    """A gradient as it is, or what an embedding's sparse one stands for."""
+    if gradient is None or gradient.is_sparse:
+        return gradient if gradient is None else gradient.detach().to_dense()
+    return gradient.detach().clone() if copied else gradient
 
 
 def acts_by_mode(layer: nn.Module) -> bool:

@@ -8,7 +8,7 @@ import torch
 
 from recipe_core.checks.rates import LEAPS, Course, course, own_course, times
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import Rehearsal, rehearse
+from recipe_core.checks.rehearsal import Rehearsal, dense, rehearse
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
@@ -117,7 +117,7 @@ def _penalty(subject: Subject) -> Penalty | None:
     for of, pull in PULLS.items():
         strength = {}
         for name, weight in model.named_parameters():
-            found, own = run.updates[0].gradients.get(name), weight.grad
+            found, own = run.updates[0].gradients.get(name), dense(weight.grad)
             if weight.ndim > 1 and found is not None and own is not None and found.shape == weight.shape:
                 strength[name] = _share_of_pull(found, own, pull(weight.detach()))
         if any(strength.values()):

@@ -4,10 +4,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam, healthy
 from tests.checks.zoo.case import bug, unusual
+from tests.checks.zoo.fourteenth_look import Rows
+from tests.checks.zoo.fourth_look import WORDS, marked_words
 from tests.checks.zoo.nets import mlp
 from tests.checks.zoo.sets import digits, loader
 
@@ -104,3 +107,55 @@ def a_class_token_that_hears_only_others(broken):
     y = (x[:, 0] + x[:, 1] > 0).long() + (x[:, 2] > 0.5).long()
     train, val = loader(x[:900], y[:900], shuffle=True), loader(x[900:], y[900:], 60)
     return Pipeline(lambda: OfColumns(by_rows=not broken), train, val, num_classes=3, optimizer_fn=adam)
+
+
+TOWNS, TRADES = 12, 8
+
+
+class OfCustomers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.towns, self.trades = nn.Embedding(TOWNS, 6), nn.Embedding(TRADES, 4)
+        self.scores = mlp(13, 2)
+
+    def forward(self, x):
+        return self.scores(torch.cat([x["numbers"], self.towns(x["town"]), self.trades(x["trade"])], 1))
+
+
+@bug("data", "validation-prepared-differently")
+def towns_by_appearance_in_validation(broken):
+    chance = np.random.default_rng(12)
+    numbers = chance.normal(size=(2000, 3))
+    town, trade = chance.integers(0, TOWNS, 2000), chance.integers(0, TRADES, 2000)
+    effects = 1.5 * chance.normal(size=TOWNS)[town] + 1.5 * chance.normal(size=TRADES)[trade] + numbers @ [0.8, 0.5, 0]
+    y = (effects + 0.5 * chance.logistic(size=2000) > 0).astype(np.int64)
+
+    def by_appearance(codes):
+        found = {code: number for number, code in enumerate(dict.fromkeys(codes.tolist()))}
+        return np.array([found[code] for code in codes.tolist()])
+
+    def rows(part, anew):
+        codes = {
+            name: by_appearance(each[part]) if anew else each[part] for name, each in (("town", town), ("trade", trade))
+        }
+        x = {"numbers": numbers[part].astype(np.float32), **codes}
+        return Rows({name: torch.from_numpy(each) for name, each in x.items()}, torch.from_numpy(y[part]))
+
+    train, val = rows(slice(1500), anew=False), rows(slice(1500, None), anew=broken)
+    return Pipeline(
+        OfCustomers, DataLoader(train, 32, shuffle=True), DataLoader(val, 64), num_classes=2, optimizer_fn=adam
+    )
+
+
+@unusual
+def words_with_sparse_gradients():
+    words, labels = marked_words(900, 0)
+    train, val = loader(words, labels, shuffle=True), loader(*marked_words(250, 1), 50)
+
+    def bag():
+        return nn.Sequential(nn.EmbeddingBag(WORDS, 24, mode="mean", sparse=True), nn.Linear(24, 3))
+
+    def plain(model):
+        return torch.optim.SGD(model.parameters(), lr=0.5)
+
+    return Pipeline(bag, train, val, num_classes=3, optimizer_fn=plain)
