@@ -5,6 +5,7 @@
 Streamlit runs this file for every visitor, and its server imports it once before the first one.
 """
 
+import logging
 from pathlib import Path
 
 import streamlit as st
@@ -14,6 +15,9 @@ from pages.widgets.shell import apology, keep_dataset
 
 ASSETS = Path(__file__).parent / "pages" / "widgets" / "assets"
 WITHOUT_DATASET = ("", "audit")  # pages that are not of one dataset
+
+if __name__ != "__main__":  # on import nobody looks yet, of which Streamlit would warn a dozen times
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").setLevel(logging.ERROR)
 
 # Called on import too: from then on Streamlit runs no file in pages/ by its name alone, past this list.
 page = st.navigation(

@@ -45,6 +45,7 @@ def dashboard(served, browser: Browser, tmp_path_factory: pytest.TempPathFactory
         context.close()
         yield Dashboard(server.url, first)
         assert "Traceback" not in server.log()
+        assert "ScriptRunContext" not in server.log()
 
 
 @pytest.fixture(autouse=True)
