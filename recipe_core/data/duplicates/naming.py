@@ -90,7 +90,7 @@ def _differences(one: dict, other: dict, turn: int, seen: dict) -> list[tuple[st
     if straight:
         found += [] if whole else [_beside(one, other, seen)]
         if seen["changed"] > SEEN_CHANGE and not any(subkind == "caption" for subkind, _ in found):
-            found.append(("caption", f"{100 * seen['changed']:.2g} % of it is written on or covered"))
+            found.append(("caption", f"{100 * seen['changed']:.2g} % of the picture is written on or covered"))
     if whole and {one["width"], one["height"]} != {other["width"], other["height"]}:
         found.append(("resized", " and ".join(f"{each['width']} x {each['height']} px" for each in (one, other))))
     return [*found, *_tones(one, other, seen), *_formats(one, other)] or [_hardly(one, other)]
@@ -130,4 +130,4 @@ def _hardly(one: dict, other: dict) -> tuple[str, str]:
     blurred, sharp = sorted((one, other), key=lambda each: each["sharpness"])
     if blurred["sharpness"] < SEEN_BLUR * sharp["sharpness"]:
         return "recompressed", f"{blurred['name']} is less sharp"
-    return "recompressed", "the same picture, compressed anew"
+    return "recompressed", "compressed anew"

@@ -38,8 +38,8 @@ def tinted(image):
 
 
 WAYS = {
-    "a date": (dated, "caption", "% of it is written on or covered"),
-    "a logo": (with_a_logo, "caption", "% of it is written on or covered"),
+    "a date": (dated, "caption", "% of the picture is written on or covered"),
+    "a logo": (with_a_logo, "caption", "% of the picture is written on or covered"),
     "a title above": (titled, "caption", "{b} has a bar or frame: "),
     "a frame": (
         lambda image: ImageOps.expand(image, image.height // 16, "gold"),
