@@ -25,11 +25,8 @@ AS_GOOD, ROUNDING = 1.5, 1.0  # times, and levels, by which a picture as it is m
 BLACK, WHITE = 8, 247  # levels beyond which a pixel tells nothing of the other picture's
 CLEAR, USUAL = 12.0, 4.0  # levels, and times what pixels differ by usually, from which on a difference is clear
 CLUMP = 0.3  # of the nine pixels around: fewer that differ are the noise of compression
-PLAIN, MOSTLY, HARDLY = (
-    24.0,
-    0.5,
-    0.25,
-)  # levels within which a bar is of one colour, and shares of it and of what it adjoins
+PLAIN = 24.0  # levels within which a bar is of one colour
+MOSTLY, HARDLY = 0.5, 0.25  # shares of the bar, and of what it adjoins, that are of its colour
 COLOURLESS, COLOURED = 2.0, 6.0  # levels, on average, that the colours of a grey and of a coloured picture are off grey
 
 
