@@ -290,9 +290,10 @@ def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:
     """The cross-entropy of outputs whose softmax is taken along another axis than that of the classes, by that axis."""
     outputs, labels = varied(subject)(subject.val).float(), labels_of(subject.val.y, subject.pipeline.num_classes)
     axis = 1 if labels is not None and outputs.ndim == 2 else subject.once(axis_of_classes)
-    if axis is None:
+    labels = subject.val.y.long() if labels is None else labels
+    if axis is None or outputs.shape[axis] <= int(labels.max()):  # as of one score for two classes
         return
-    labels = (subject.val.y.long() if labels is None else labels).unsqueeze(axis)
+    labels = labels.unsqueeze(axis)
     for other in set(range(outputs.ndim)) - {axis}:
         logs = torch.cat([batch.log_softmax(other) for batch in outputs.split(subject.val.sizes)])
         told = logs.gather(axis, labels.clamp_min(0))
