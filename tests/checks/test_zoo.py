@@ -197,6 +197,7 @@ LET_PASS = [
     ("spots_mirrored_with_places", "validation_is_prepared_like_training"),
     ("arrows_erased_and_shifted", "labels_belong_to_their_images"),
     ("dials_and_angles", "validation_images_are_new"),
+    ("a_focal_loss_of_shares (healthy)", "loss_of_known_outputs_is_right"),
     ("tinted_and_covered_photos", "validation_is_prepared_like_training"),
     ("shapes_in_any_place_on_noise", "validation_images_are_new"),
     ("sets_of_points_with_a_mask", "evaluation_sees_all_validation_data"),
