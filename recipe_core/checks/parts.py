@@ -285,6 +285,8 @@ class Parts:
     def _is_coded(self, x: torch.Tensor) -> bool:
         if x.ndim != 2 or x.shape[1] < 2 or x.is_floating_point():
             return False
+        if not all(self._coded.values()):  # texts of many lengths need one look
+            return False
         key = (x.shape[1:], x.dtype)
         if key not in self._coded:
             self._coded[key] = self._are_codes(x)
@@ -322,17 +324,18 @@ class _Apart:
 def columns_are_codes(pipeline: Pipeline, x: torch.Tensor) -> bool:
     """Whether the model looks up the numbers of each column in a table of its own, which has no row for another's."""
     with as_found(), torch.no_grad():
-        model = copy.deepcopy(pipeline.model_fn()).cpu().eval()
-
-        def takes(x: torch.Tensor) -> bool:
-            try:
-                pipeline.forward(model, x)
-            except (IndexError, RuntimeError):
-                return False
-            return True
-
         x = x.cpu()
-        return takes(x) and not all(takes(other) for other in (x.flip(1), x.roll(1, 1)))
+        model = copy.deepcopy(pipeline.model_fn()).cpu().eval()
+        tried = [_refusal(pipeline, model, each) for each in (x, x.flip(1), x.roll(1, 1))]
+    return tried[0] is None and any(isinstance(each, IndexError) for each in tried[1:])
+
+
+def _refusal(pipeline: Pipeline, model: torch.nn.Module, x: torch.Tensor) -> Exception | None:
+    try:
+        pipeline.forward(model, x)
+    except Exception as error:  # noqa: BLE001  # a model may raise anything for what it was never asked
+        return error
+    return None
 
 
 def _standard(x: torch.Tensor) -> torch.Tensor:
