@@ -222,7 +222,7 @@ def _as_sure_as_may_be(subject: Subject, by: int) -> Answers:
 def _axis_looked_along(subject: Subject, accuracy: float) -> int | None:
     """The axis of the outputs along which the greatest is looked for, if the accuracy of right ones is that of another
     than the classes'."""
-    outputs, y = outputs_off(subject, 0)(subject.val), subject.val.y
+    outputs, y = _as_sure_as_may_be(subject, 0)(subject.val), subject.val.y
     for axis in range(outputs.ndim):
         said = outputs.argmax(axis)
         if axis != subject.once(axis_of_classes) and said.shape == y.shape and _near(accuracy, _share(said == y)):
