@@ -40,18 +40,18 @@ def message(
     kind: str, subkind: str, samples: int, labels: dict[str, int], splits: dict[str, int], near: Sequence[dict]
 ) -> str:
     ways = list(dict.fromkeys(difference["subkind"] for difference in near))
-    same = "The same picture" if subkind == "exact" else f"Nearly the same picture ({', '.join(ways)})"
+    if len(near) == 1:
+        ways = near[0].get("differences") or ways
+    same, told = ("The same picture", "") if subkind == "exact" else ("Nearly the same picture", f": {', '.join(ways)}")
     if kind == "split_leak":
-        return f"{same} stands in {_listed(splits)}."
+        return f"{same} stands in {_listed(splits)}{told}."
     if kind == "label_conflict":
-        return f"{same} is labelled {_listed(labels)}."
+        return f"{same} is labelled {_listed(labels)}{told}."
     if kind == "exact_duplicate":
         return f"{samples:,} files " + (
             "are the same, byte for byte." if subkind == "bytes" else "show the same pixels."
         )
-    if len(near) == 1:
-        ways = near[0].get("differences") or ways
-    return f"{samples:,} samples show nearly the same picture: {', '.join(ways)}."
+    return f"{samples:,} samples show nearly the same picture{told}."
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -134,6 +134,9 @@ def test_a_pair_says_by_name_which_of_the_two_was_changed(tmp_path, small, large
     told = f"{names[0]} is a crop of {names[1]}: 9 % cut off"
     assert near.message == f"2 samples show nearly the same picture: {told}, WEBP and JPEG."
     assert near.evidence["pairs"][0]["differences"] == [told, "WEBP and JPEG"]
+    leaks = [leak.message for leak in found.page("split_leak")[0]]
+    said = f"Nearly the same picture stands in train and val: {told}, WEBP and JPEG."
+    assert leaks == ([said] if large.startswith("val/") else [])
 
 
 def test_samples_are_told_by_how_they_differ_from_the_best_where_that_is_known(tmp_path):
