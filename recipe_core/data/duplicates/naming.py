@@ -35,7 +35,7 @@ TURNS = (
     "turned by 90 degrees to the right",
     "mirrored and turned by 90 degrees",
 )
-MIRRORED = {1, 2, 4, 7}
+MIRRORED, QUARTER_TURNS = {1, 2, 4, 7}, {5, 6}
 
 
 def described(rows: pa.Table, pairs: np.ndarray, compared: Compared, overlay: Overlay) -> pa.Table:
@@ -83,7 +83,8 @@ def _differences(one: dict, other: dict, turn: int, seen: dict) -> list[tuple[st
         seen: what was measured of the pair.
     """
     straight = abs(seen["angle"]) <= SEEN_ANGLE
-    found = [("mirrored" if turn in MIRRORED else "rotated", TURNS[turn])] if turn else []
+    turned = f"{other['name']} is {TURNS[turn]}" if turn in QUARTER_TURNS else TURNS[turn]
+    found = [("mirrored" if turn in MIRRORED else "rotated", turned)] if turn else []
     found += [] if straight else [("rotated", f"turned by {abs(seen['angle']):.0f} degrees")]
     least = min(seen["overlap"], seen["covered"])
     whole = least > 1 - 2 * SEEN_SCALE

@@ -82,6 +82,22 @@ def test_a_blurred_copy_is_less_sharp():
     assert [json.loads(pair["evidence"])["differences"] for pair in found] == [["{b} is less sharp"]]
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_quarter_turn_says_which_was_turned_and_where_to(before):
+    originals = photographs()[:12]
+    turned = encoded(originals[4].transpose(Image.Transpose.ROTATE_90))  # Pillow turns to the left
+    files = [*map(encoded, originals)]
+    (found,) = search([turned, *files] if before else [*files, turned])
+    told = json.loads(found["evidence"])["differences"]
+    ways = {"{a} is turned by 90 degrees to the left", "{b} is turned by 90 degrees to the right"}
+    ways = (
+        {text.replace("{a}", "{x}").replace("{b}", "{a}").replace("{x}", "{b}") for text in ways}
+        if not before
+        else ways
+    )
+    assert len(told) == 1 and told[0] in ways
+
+
 @pytest.mark.parametrize("turn", [None, Image.Transpose.ROTATE_90])
 @pytest.mark.parametrize("before", [False, True])
 def test_a_crop_says_which_was_cut_and_by_how_much(turn, before):
