@@ -5,8 +5,8 @@
 
 What somebody has kept by hand stays. Else, where a cluster spans splits, the copy that is tested or validated on stays,
 so that the score goes on being measured on the same pictures and training no longer sees them; then come more pixels,
-more bits per pixel (less compressed) and sharper edges. A cluster whose labels disagree is left alone: which label is
-right cannot be seen from quality.
+colours rather than none, more bits per pixel (less compressed) and sharper edges. A cluster whose labels disagree is left
+alone: which label is right cannot be seen from quality.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ from recipe_core.data.catalog import Catalog
 from recipe_core.data.decisions import Decisions
 from recipe_core.data.findings import tables
 
-RANK = ["kept", "held_out", "pixels", "bits_per_pixel", "sharpness"]  # more is better
+RANK = ["kept", "held_out", "pixels", "coloured", "bits_per_pixel", "sharpness"]  # more is better
 FACTS = """
-    SELECT given.cluster, key, label, split, width * height AS pixels, bits_per_pixel, sharpness,
+    SELECT given.cluster, key, label, split, width * height AS pixels, colourfulness > 2 AS coloured,
+        bits_per_pixel, sharpness,
         CASE split WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END AS held_out
     FROM given JOIN samples USING (key)"""
 

@@ -27,6 +27,12 @@ def test_of_a_cluster_most_pixels_stay_then_the_least_compressed(tmp_path):
     assert plan(found) == Plan(exclude=("a.jpg", "c.jpg"), best=("b.jpg",), across_splits=0, conflicts=0)
 
 
+def test_a_grey_copy_is_not_kept_in_place_of_a_coloured_picture_however_little_it_is_compressed(tmp_path):
+    grey = jpeg(PHOTO.convert("L").convert("RGB"), 100)
+    found = near(tmp_path, {"grey.jpg": grey, "coloured.jpg": jpeg(PHOTO, 60)})
+    assert plan(found) == Plan(("grey.jpg",), ("coloured.jpg",), across_splits=0, conflicts=0)
+
+
 def test_of_a_cluster_across_splits_the_held_out_copy_stays_even_where_it_is_smaller(tmp_path):
     found = near(tmp_path, {"train/cat/a.png": LARGE, "val/cat/b.png": SMALL})
     assert plan(found) == Plan(("train/cat/a.png",), ("val/cat/b.png",), across_splits=1, conflicts=0)
