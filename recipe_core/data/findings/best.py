@@ -5,8 +5,8 @@
 
 What somebody has kept by hand stays. Else, where a cluster spans splits, the copy that is tested or validated on stays,
 so that the score goes on being measured on the same pictures and training no longer sees them; then come more pixels,
-colours rather than none, more bits per pixel (less compressed) and sharper edges. A cluster whose labels disagree is left
-alone: which label is right cannot be seen from quality.
+colours rather than none, more bits per pixel (less compressed) and sharper edges. A cluster whose labels disagree is
+left alone: which label is right cannot be seen from quality.
 """
 
 from dataclasses import dataclass
