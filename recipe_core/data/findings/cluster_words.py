@@ -6,12 +6,14 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
+from recipe_core.data.sources.base import shown
+
 
 def named(evidence: dict, a: str, b: str) -> dict:
     """The evidence of a near pair with the names of its two samples in its sentences: the file's, where they differ."""
     names = (PurePosixPath(a).name, PurePosixPath(b).name)
     first, second = names if names[0] != names[1] else (a, b)
-    told = [text.format(a=first, b=second) for text in evidence.get("differences", ())]
+    told = [text.format(a=shown(first), b=shown(second)) for text in evidence.get("differences", ())]
     return evidence | {"differences": told} if told else evidence
 
 

@@ -123,6 +123,7 @@ def test_pictures_with_two_partners_in_common_are_a_pair_and_a_bridge_joins_but_
     [
         ("train/cat/cut {1}.png", "train/cat/whole.png", ("cut {1}.png", "whole.png")),
         ("train/cat/1.png", "val/cat/1.png", ("train/cat/1.png", "val/cat/1.png")),
+        ("train/cat/a\nb\x1b[31m.png", "train/cat/c.png", (r"a\nb\x1b[31m.png", "c.png")),
     ],
 )
 def test_a_pair_says_by_name_which_of_the_two_was_changed(tmp_path, small, large, names):
