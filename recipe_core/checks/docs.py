@@ -25,8 +25,7 @@ unless it depends on the batches; and whatever needs more than the budget or the
 looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a
 dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
 the words are looked at; images, with numbers beside them, as channels of one image, a smaller one with zeros around
-it; all else as columns of one table. Whether such a mask is read is not asked. Targets that are several tensors cannot
-be audited.
+it; all else as columns of one table. Targets that are several tensors cannot be audited.
 """
 
 

@@ -200,6 +200,10 @@ class Parts:
         form = self._form(x)
         return x if form is None else pytree.tree_unflatten(form.split(x), form.spec)
 
+    def tell_filler(self, x: torch.Tensor) -> bool:
+        """Whether these are words beside which a mask or a length says which places are filled up."""
+        return any(text.are_words(x) and text.tells_filler for text in filter(None, self._texts.values()))
+
     def seen(self, *arguments: Any) -> list[torch.Tensor]:
         """The packed input that a model was called with, or else all tensors among its arguments."""
         leaves = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, torch.Tensor)]

@@ -97,6 +97,14 @@ class Text:
     def are_words(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and x.ndim == 2 and x.dtype == self.dtypes[self.at]
 
+    @property
+    def tells_filler(self) -> bool:
+        """Whether something beside the words says which places are filled up, and some were seen."""
+        masks = [rule for rule in self.rules if isinstance(rule, PerPlace)]
+        return any(isinstance(rule, Length) for rule in self.rules) or any(
+            len(set(each.numbers.values())) == 2 for each in masks
+        )
+
     def beside(self, words: torch.Tensor) -> list[torch.Tensor]:
         """All tensors that belong to these words."""
         pairs = zip(self.rules, self.dtypes, strict=True)

@@ -23,6 +23,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     seventh_look,
     several_answers,
     several_inputs,
+    sixteenth_look,
     sixth_look,
     sixth_look_correct,
     tenth_look,
