@@ -249,7 +249,8 @@ def _copies(name: str, sample: Sample) -> list[Result]:
     """Samples that one pass gives several times each, as from workers that do not share the work."""
     if not sample.complete or len(sample) < 20:
         return []  # of an endless stream nothing is known
-    counts = Counter(mark for x, _ in sample.batches for mark in marks(x))
+    # With another target it is another sample, as of a person who chose several things.
+    counts = Counter(pair for x, y in sample.batches for pair in zip(marks(x), marks(y), strict=True))
     least, most = min(counts.values()), max(counts.values())
     if least < 2 or most != least or len(counts) < 10:
         return []

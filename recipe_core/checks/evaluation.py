@@ -309,8 +309,7 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
         )
     run = subject.once(rehearsal)
     stepped = [call.x for call in run.forwards if isinstance(call.x, torch.Tensor) and call.x.is_floating_point()]
-    y = subject.val.y  # targets do not matter here, and those of training may have another form
-    given = Sample([(x, y[torch.arange(len(x)) % len(y)]) for x, _ in run.batches], False, 0.0)
+    given = Sample([(x, _as_in_validation(subject, y)) for x, y in run.batches], False, 0.0)
     seen = evaluate(subject, model, passes=[given]).inputs if stepped else []
     if not seen or any(each.shape[1:] != seen[0].shape[1:] for each in (*seen, *stepped)):
         return skipped("Inputs of training and evaluation cannot be compared.")
@@ -331,6 +330,14 @@ def evaluation_prepares_inputs_as_training_does(subject: Subject):
             "evaluate gives each batch a mean and deviation of its own, whatever they were; the train step does not."
         )
     return passed(f"{told}.")
+
+
+def _as_in_validation(subject: Subject, y: torch.Tensor) -> torch.Tensor:
+    """As many targets of validation, as they do not matter here and those of training may have another form; but maps
+    of the size of the pictures."""
+    usual = subject.val.y
+    is_map = y.ndim == usual.ndim > 2 and y.dtype == usual.dtype
+    return y if is_map else usual[torch.arange(len(y)) % len(usual)]
 
 
 def _standardised_by_batch(subject: Subject, seen: list[torch.Tensor]) -> bool:

@@ -7,7 +7,7 @@ from recipe_core.checks.deaf_layers import mixing_layer
 from recipe_core.checks.lessons import agreement, lesson
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.training.checkpoint import seed_everything
 
@@ -216,9 +216,9 @@ def outputs_follow_the_input(subject: Subject):
         )
     if torch.equal(outputs_of(subject, model, first), outputs_of(subject, model, second)):
         return DEAF.failed("Quite different inputs give exactly the same outputs.")
-    # What fills up a text stays, all words become others.
+    # What fills up a text stays, and what is at its place in all, as a sign where it begins; words become others.
     if not x.is_floating_point():
-        other = outputs_of(subject, model, torch.where(x == 0, x, first))
+        other = outputs_of(subject, model, torch.where((x == 0) | (x == x[:1]).all(0), x, first))
         same = (other == outputs).flatten(1).all(1) if len(other) == len(x) else (other == outputs).all()[None]
         if float(same.float().mean()) > MOST_DEAF:
             return DEAF.failed(
@@ -228,10 +228,11 @@ def outputs_follow_the_input(subject: Subject):
     influence = _influence(subject, model, first)
     if influence is None:
         return skipped("No gradient reaches the input.")
+    influence = influence.cpu() + _constant_parts(subject)  # there is nothing to hear of those
     if told := _colour_is_lost(subject, model, x):
         return PARTLY.failed(told)
-    if parts := subject.parts.lost(x, (influence.reshape(len(influence), -1).sum(1) == 0).nonzero().flatten().tolist()):
-        return PARTLY.failed(f"Of the inputs {', '.join(parts)} has no influence on the outputs.", parts=parts)
+    if unread := _parts_are_lost(subject, x, influence):
+        return unread
     for axis, name in enumerate(AXES.get(x.ndim, ())):
         per_slice = influence.movedim(axis, 0).reshape(influence.shape[axis], -1).sum(1)
         lost = [number for number, each in enumerate(per_slice.tolist()) if not each]
@@ -245,6 +246,32 @@ def outputs_follow_the_input(subject: Subject):
                 f"{share:.0%} of the inputs' {name}{side} have no influence on the outputs.", share=share
             )
     return passed("All channels and regions have an influence.")
+
+
+def _parts_are_lost(subject: Subject, x: torch.Tensor, influence: torch.Tensor) -> Result | None:
+    """What stands beside the images and is never read: it should be, if the targets can be told by it."""
+    lost = (influence.flatten(1).sum(1) == 0 if influence.ndim > 1 else influence == 0).nonzero().flatten().tolist()
+    parts, sample = subject.parts.lost(x, lost), subject.drawn_train
+    if not parts:
+        return None
+    said = f"Of the inputs {', '.join(parts)} has no influence on the outputs"
+    for part in parts:
+        alone = Sample([(subject.parts.named(sample.x)[part], sample.y)], sample.complete, 0.0)
+        learnt = lesson(alone, subject.pipeline.num_classes)
+        if learnt.usable and learnt.strength > SURE:
+            return PARTLY.failed(f"{said}, and by {part} alone something of the targets can be told.", parts=parts)
+    return PARTLY.unsure(
+        f"{said}, nor do the targets seem to depend on it; does it stand there for other reasons?", parts=parts
+    )
+
+
+def _constant_parts(subject: Subject) -> torch.Tensor:
+    """(columns,) or (planes, 1, 1): which of inputs of several tensors are the same in all samples."""
+    x = subject.drawn_train.x
+    if not subject.parts.named(x):
+        return torch.zeros(())
+    same = (x == x[:1]).flatten(2).all(2).all(0) if x.ndim > 2 else (x == x[:1]).all(0)
+    return same.reshape(-1, *[1] * (x.ndim - 2)).float()
 
 
 def _colour_is_lost(subject: Subject, model: nn.Module, x: torch.Tensor) -> str:

@@ -11,6 +11,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.checks.wanted import right_scale
 
 FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
 ODD = 2.5  # times it: worth a look
@@ -58,9 +59,10 @@ def _are_usual_scores(asked: Objective) -> bool:
 
 def _initial_outputs(subject: Subject, asked: Objective):
     """In regression a guess is the mean: the outputs of a fresh model vary no more than the targets do."""
-    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
+    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape or subject.once(right_scale) is None:
         return skipped("It is not known what a guess would be.")
-    own, usual = float(asked.like.std(0).mean()), float(asked.targets.float().std(0).mean())
+    wanted = asked.wanted
+    own, usual = float(asked.like.std(0).mean()), float(wanted.std(0).mean())
     told = f"The outputs of the fresh model have a deviation of {own:.3g}, the targets of {usual:.3g}"
     if math.isfinite(own) and usual and own > TOO_VARIED * usual:
         return INITIAL.failed(f"{told}: training first has to unlearn them.", initial=own, targets=usual)
@@ -74,7 +76,7 @@ def _initial_outputs(subject: Subject, asked: Objective):
             initial=own,
             targets=usual,
         )
-    away, still = (_deviations_off(outputs, asked.targets.float()) for outputs in (asked.like, later))
+    away, still = (_deviations_off(outputs, wanted) for outputs in (asked.like, later))
     if usual and min(away, still) > ASTRAY:
         return INITIAL.failed(
             f"The outputs of the fresh model are on average {away:.3g} deviations of the targets away from them, and "

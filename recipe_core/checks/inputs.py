@@ -76,7 +76,7 @@ def inputs_carry_information(subject: Subject) -> Iterator[Result]:
 
 
 def _not_finite(subject: Subject, name: str, sample: Sample) -> Result | None:
-    broken = ~torch.isfinite(sample.x.float().flatten(1)).all(1)
+    broken = ~torch.isfinite(sample.x.float().reshape(len(sample.x), -1)).all(1)
     bad = int(broken.sum())
     if not bad or _takes(subject, (sample.x[broken][:PROBED], sample.y[broken][:PROBED])):
         return None
@@ -96,7 +96,7 @@ def _takes(subject: Subject, batch: tuple[torch.Tensor, torch.Tensor]) -> bool:
 
 
 def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
-    x = sample.x.float().flatten(1)
+    x = sample.x.float().reshape(len(sample.x), -1)
     if x.shape[1] < 2:
         return None
     if len(x) > 1 and bool((x == x[:1]).all()):
@@ -220,7 +220,7 @@ def inputs_have_a_scale_that_the_network_can_use(subject: Subject) -> Result:
     said = f"Inputs of mean {told['mean']:.3g} and deviation {told['deviation']:.3g} give {share:.3g} times the signal"
     if WEAK < share < STRONG or _scaled_by_the_model(subject, x):
         return passed(f"{said} that standardised ones give.", **told)
-    if _of_one_length(x.float().flatten(1)):
+    if _of_one_length(x.float().reshape(len(x), -1)):
         return passed(f"{said} that standardised ones give; all have the same length, on purpose as it seems.", **told)
     return NOT_SCALED.failed(f"{said} in the network that standardised ones give.", **told)
 

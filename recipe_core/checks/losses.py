@@ -13,11 +13,11 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
+from recipe_core.checks.wanted import NEXT_TO_NOTHING, is_error, right_outputs, right_scale
 
 ROUNDING = 2e-3  # relative
 ABOUT_NOTHING = 0.05  # of the loss of other outputs: means and deviations of two splits differ a little
 HARDLY = 0.9  # of the loss of wrong outputs, that right ones have
-NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
 LOSSES = (
     F.cross_entropy,
     F.nll_loss,
@@ -64,7 +64,7 @@ def right_outputs_have_the_least_loss(subject: Subject):
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
     classes = subject.pipeline.num_classes
-    if not classes and not is_error(subject):
+    if not classes and subject.once(right_scale) is None:
         return skipped("The loss is no distance between outputs and targets.")
     if not can_be_said(subject):
         return skipped("It is not known which outputs would be right.")
@@ -148,21 +148,6 @@ def _one_each(labels: torch.Tensor, classes: int, axis: int) -> torch.Tensor:
     return (F.one_hot(labels.clamp_min(0), classes) * SURE).movedim(-1, axis)
 
 
-def is_error(subject: Subject) -> bool:
-    """Whether the pipeline's loss is next to nothing where outputs are the targets: a likelihood's is not."""
-    like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
-    if like.numel() != y.numel():
-        return False
-    shift = float(subject.val.y.float().std())
-    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):  # such outputs may be none at all
-        for targets in (y, y.reshape(like.shape)):  # of another shape they may be broadcast, which is told elsewhere
-            outputs = ((y + by).reshape(like.shape) for by in (0, shift))
-            right, off = (abs(float(subject.pipeline.loss_fn(*_to(subject, (x, targets))).mean())) for x in outputs)
-            if right < NEXT_TO_NOTHING * off:
-                return True
-    return False
-
-
 def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list[Sample]) -> float:
     trial = evaluate(subject, subject.model(), said, passes)
     return trial.metrics.get("loss", math.nan) if trial.given else math.nan
@@ -182,7 +167,8 @@ def outputs_off(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
         y = sample.y.float()
         if subject.pipeline.num_classes and bool(((y == 0) | (y == 1)).all()):  # several labels a sample
             return as_shares((2 * (y == 1 - by) - 1.0) * SURE, like).reshape(len(y), *like.shape[1:])
-        return (y + by * float(subject.val.y.float().std())).reshape(len(y), *like.shape[1:])
+        right = right_outputs(subject, y)
+        return (right + by * float(right_outputs(subject, subject.val.y).std())).reshape(len(y), *like.shape[1:])
 
     return answer
 
@@ -246,8 +232,10 @@ def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
         scale = torch.cat([torch.full((size,), 1.0 + at / len(sample.sizes)) for at, size in enumerate(sample.sizes)])
         noise = torch.randn(len(sample), *like.shape[1:], generator=chance) * scale.view(-1, *[1] * (like.ndim - 1))
         if not subject.pipeline.num_classes:
-            y = sample.y.float()
-            return (y + noise.reshape(y.shape) * y.std()).reshape(noise.shape) if y.numel() == noise.numel() else noise
+            if sample.y.numel() != noise.numel():
+                return noise
+            right = right_outputs(subject, sample.y)
+            return (right + noise.reshape(right.shape) * right.std()).reshape(noise.shape)
         return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else as_shares(noise, like)
 
     return answer
@@ -321,6 +309,7 @@ def _explained(sample: Sample, loss: float, known: _Known):
         "the sum over samples": mean * total,
         "the sum over batches divided by the number of samples": sum(known.batches) / total,
         "the sum over samples divided by the number of batches": mean * total / count,
+        "in which each batch counts as a whole one, the last as well": sum(known.batches) * sample.sizes[0] / total,
         "the mean divided by the size of a batch": mean / sample.sizes[0],
     }
     if (each := sample.y[0].numel()) > 1:  # a mean over samples of what is summed in each is one, too

@@ -16,6 +16,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, as_outputs, labels_of
+from recipe_core.checks.wanted import right_outputs
 
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
 LEAST_SEVERAL = 0.05  # of the samples, whose labels are none or several
@@ -89,6 +90,11 @@ class Objective:
         if of_places and not targets.is_floating_point() and 0 <= targets.min() <= targets.max() < self.like.shape[1]:
             return F.one_hot(targets.long(), self.like.shape[1]).movedim(-1, 1).bool()
         return None
+
+    @functools.cached_property
+    def wanted(self) -> torch.Tensor:
+        """For regression: what is right for the targets, in their shape."""
+        return right_outputs(self._subject, self.targets)
 
     def loss(self, outputs: torch.Tensor) -> float:
         """Their loss; NaN if the loss function cannot take them."""
@@ -258,8 +264,8 @@ def _regression(asked: Objective, can: Reach):
     low, high = {"unit": (0.0, 1.0), "signed unit": (-1.0, 1.0), "cut off": (0.0, math.inf)}.get(
         can.kind, (-math.inf, math.inf)
     )
-    targets = asked.targets.float()
-    if asked.targets.shape != asked.like.shape:
+    targets = asked.wanted
+    if targets.shape != asked.like.shape:
         return skipped("Outputs and targets are not of one shape.")
     beyond = float(((targets < low - 0.01) | (targets > high + 0.01)).float().mean())
     if beyond > 0.02:
@@ -289,7 +295,7 @@ def the_loss_prefers_the_truth(subject: Subject):
 def _prefers_the_targets(subject: Subject, asked: Objective):
     if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
         return skipped("It is not known which outputs would be right.")
-    targets = asked.targets.float()
+    targets = asked.wanted
     right, wrong = (asked.loss(targets + by * 3 * targets.std(0)) for by in (0, 1))
     if math.isfinite(right) and right > wrong + 1e-3 * abs(wrong):
         return UPHILL.failed(f"The loss of right outputs is {right:.3g}, of wrong ones {wrong:.3g}.")
@@ -303,7 +309,7 @@ def wrong_answers_have_a_gradient(subject: Subject):
     if asked.labels is not None:
         outputs = asked.wrong(WRONG_BY)
     elif not subject.pipeline.num_classes and asked.targets.shape == asked.like.shape:
-        outputs = asked.targets.float() + 3 * asked.targets.float().std(0)
+        outputs = asked.wanted + 3 * asked.wanted.std(0)
     else:
         return skipped("It is not known which answers would be wrong.")
     gradient = asked.gradient(outputs)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import axis_of_classes, can_be_said, is_error, outputs_off, varied
+from recipe_core.checks.losses import axis_of_classes, can_be_said, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import Answers, answers_are_heard, evaluate, own_outputs, place_of_forward
@@ -14,6 +14,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import answers, labels_of
+from recipe_core.checks.wanted import right_outputs, right_scale
 
 ROUNDING = 2e-3  # relative
 ERRORS = re.compile(r"mae|mse|err")
@@ -88,10 +89,10 @@ def metrics_of_a_regression_are_right(subject: Subject):
     """Right outputs have no error and an R2 of 1, and that of others is the share of the variance that they tell."""
     if subject.pipeline.num_classes or not answers_are_heard(subject):
         return skipped("There is no regression whose outputs can be replaced.")
-    like, y = subject.once(own_outputs), subject.val.y.float()
+    like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y)
     if like[0].numel() != y[0].numel():
         return skipped("Outputs and targets are not of one shape.")
-    if not is_error(subject):
+    if subject.once(right_scale) is None:
         return skipped("The loss is no distance between outputs and targets: it is not known which outputs are right.")
     off = varied(subject)(subject.val)
     right, others = (
@@ -130,7 +131,7 @@ def metrics_of_a_regression_are_right(subject: Subject):
 
 def _blind(subject: Subject, usual: dict[str, float]) -> str:
     """Which error is none for outputs that are far from right, if one is."""
-    like, y = subject.once(own_outputs), subject.val.y.float()
+    like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y)
     mean, deviation = y.mean(0), y.std(0)
     if not deviation.any():
         return ""
@@ -157,7 +158,7 @@ def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:
     It may multiply outputs by something and shift them before it compares them: what it is for outputs that are all
     far above or far below tells both.
     """
-    like, y = subject.once(own_outputs), subject.val.y.double()
+    like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y).double()
 
     def error(outputs: torch.Tensor) -> float:
         outputs = outputs.float().reshape(len(y), *like.shape[1:])

@@ -68,6 +68,6 @@ def _change(subject: Subject, model: nn.Module, texts: list[tuple[torch.Tensor, 
             return None
         if differ:
             both = [each.movedim(differ[0], 0)[:length] for each in both]
-        pairs.append([each.flatten(1) for each in both])
+        pairs.append([each.reshape(len(each), -1) for each in both])
     padded, alone = (torch.cat(each) for each in zip(*pairs, strict=True))
     return float((padded - alone).square().mean().sqrt()) / spread(alone)

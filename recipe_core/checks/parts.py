@@ -251,11 +251,14 @@ class Parts:
         ]
         return torch.cat([*numbers, *codes], 1) if codes else None
 
+    def named(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The parts of a packed input, as the loader gave them."""
+        form = self._form(x)
+        return {part.name: leaf for part, leaf in zip(form.parts, form.split(x), strict=True)} if form else {}
+
     def flat(self, x: torch.Tensor) -> dict[str, float]:
         """Which parts of several numbers have one value everywhere, in all samples, and which."""
-        form = self._form(x)
-        pairs = zip(form.parts, form.split(x), strict=True) if form else ()
-        found = {part.name: leaf for part, leaf in pairs if part.shape.numel() > 1}
+        found = {name: leaf for name, leaf in self.named(x).items() if leaf[0].numel() > 1}
         return {
             name: float(leaf.flatten()[0]) for name, leaf in found.items() if bool((leaf == leaf.flatten()[0]).all())
         }

@@ -236,7 +236,7 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
-    if min(len(split.images) for split in splits) < FEWEST:
+    if min(len(split.images) for split in splits) < FEWEST or _are_told_otherwise(subject, both):
         return None
     own = told_right(both.train, both.train.learner.held_out)
     among = told_right(both.val, both.val.learner.held_out)
@@ -253,6 +253,17 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
         f"{max(0.0, float(across.mean())):.0%} of validation samples, {len(among)} of which tell "
         f"{float(among.mean()):.0%} of each other.",
         lost=lost,
+    )
+
+
+def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
+    """Whether targets of several whole numbers have values in one split, as -1 where nothing is known, that the other
+    lacks."""
+    if both.train.labels is not None or not subject.pipeline.num_classes:
+        return False
+    known = [set(sample.y.unique().tolist()) for sample in (subject.drawn_train, subject.drawn_val)]
+    return known[0] != known[1] and not any(
+        sample.y.is_floating_point() for sample in (subject.drawn_train, subject.drawn_val)
     )
 
 

@@ -18,8 +18,8 @@ KNOWS = 0.25  # share of samples that a network must know more with another scal
 
 OTHERWISE_FED = Cause(
     "pretrained-input-differs",
-    "A pretrained network is fed images on another scale, or with channels in another order, than those it was trained "
-    "on: much of what it knows is lost.",
+    "A pretrained network is fed images on another scale, as negatives, or with channels in another order, than those "
+    "it was trained on: much of what it knows is lost.",
     "Prepare images exactly as the weights' documentation says (size, range, mean, deviation, order of channels).",
     0.6,
 )
@@ -79,12 +79,14 @@ def _changes(x: torch.Tensor) -> dict[str, Callable[[torch.Tensor], torch.Tensor
     channels = x.shape[1] if x.ndim == 4 else 0
     dims = (0, 2, 3) if channels else tuple(range(x.ndim))
     own_mean, own_std = x.mean(dims, keepdim=True), x.std(dims, keepdim=True).clamp_min(1e-9)
+    least, most = x.aminmax()
     found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "as they are": lambda x: x,
         "divided by 255": lambda x: x / 255,
         "times 255": lambda x: x * 255,
         "from 0..1 to -1..1": lambda x: x * 2 - 1,
         "from -1..1 to 0..1": lambda x: x / 2 + 0.5,
+        "with black and white exchanged": lambda x: least + most - x,
     }
     if (
         float(x.min()) >= 0

@@ -18,6 +18,9 @@ from recipe_core.checks.subject import Sample, Subject, Untold
 from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
 
+ASKED_CLASSES, ASKED_OUTPUTS = 8, 16
+ROUNDING = 1e-3  # of a loss
+
 Place = tuple  # of keys and numbers, that lead to one of a model's outputs
 Answers = Callable[[Sample], torch.Tensor]  # a pass over the validation loader -> outputs for all its samples
 
@@ -201,6 +204,8 @@ def names_classes(subject: Subject) -> bool:
     labels, like = labels_of(y.cpu(), classes), subject.once(own_outputs)
     if labels is None:
         return True
+    if not subject.once(_classes_have_outputs_of_their_own):
+        return False
     with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
         right, renamed = (
             float(
@@ -214,6 +219,33 @@ def names_classes(subject: Subject) -> bool:
         distances = like.numel() == len(like) and can.low >= 0 and can.high > 1.001
         return not math.isclose(right, renamed, rel_tol=1e-3) and not (distances and right > renamed >= 0)
     return True
+
+
+def _classes_have_outputs_of_their_own(subject: Subject) -> bool:
+    """Whether for samples of most classes one output is told from all others by the loss, as the best to be high, or
+    their own as the worst; of a code of bits several are equally good."""
+    classes, (_, y) = subject.pipeline.num_classes, subject.val.batches[0]
+    labels, like = labels_of(y.cpu(), classes), subject.once(own_outputs)
+    if labels is None or like.ndim != 2 or like.shape[1] < max(3, classes):
+        return True
+    some = torch.linspace(0, like.shape[1] - 1, min(like.shape[1], ASKED_OUTPUTS)).long().tolist()
+    told = []
+    for label in labels.unique()[:ASKED_CLASSES].tolist():
+        others = [_loss_of_saying(subject, each, like, y[labels == label]) for each in some if each != label]
+        own = _loss_of_saying(subject, label, like, y[labels == label])
+        losses = sorted([own, *others])
+        near = ROUNDING * abs(losses[-1] - losses[0])
+        best = sum(each <= losses[0] + near for each in losses)
+        told.append(best in (1, len(losses)) or own > max(others) + near or math.isnan(near))
+    return 2 * sum(told) >= len(told)
+
+
+def _loss_of_saying(subject: Subject, label: int, like: torch.Tensor, y: torch.Tensor) -> float:
+    """The loss where all samples are said to be of one class; NaN where it cannot be told."""
+    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
+        said = answers(torch.full((len(y),), label), like)
+        return float(subject.pipeline.loss_fn(said.to(subject.device), y.to(subject.device)).float().mean())
+    return math.nan
 
 
 def trained(subject: Subject) -> nn.Module:

@@ -149,7 +149,7 @@ def rehearse(
             after(step + 1, model)
             if schedule and (pipeline.scheduler_interval == "step" or (step + 1) % per_epoch == 0):
                 schedule.step()
-            if not math.isfinite(losses[-1]) or len(seen.updates) == until_updates:
+            if not math.isfinite(losses[-1]) or len(seen.updates) >= (until_updates or math.inf):
                 break
     moved = {name: not torch.equal(each, before[name]) for name, each in model.named_parameters() if name in before}
     return Rehearsal(

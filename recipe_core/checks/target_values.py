@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
-from recipe_core.checks.losses import is_error, rescales_targets
+from recipe_core.checks.losses import rescales_targets
 from recipe_core.checks.preparation import OTHERWISE
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
+from recipe_core.checks.wanted import is_error
 
 IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit

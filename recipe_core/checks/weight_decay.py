@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recipe_core.checks.rates import LEAPS, Course, course, own_course, times
+from recipe_core.checks.rates import LEAPS, PATIENT, STEPS, Course, course, own_course, times
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, dense, rehearse
 from recipe_core.checks.result import Result, passed, skipped
@@ -18,6 +18,7 @@ ALL_TO_ZERO, MOST_TO_ZERO = 0.9, 0.7  # share of the weights that move towards z
 PULLED = 0.99  # of the weights' length, that is left of a decay that can be felt
 SHRUNK = 0.3  # of the weights' length, by weight decay in these few steps
 LEARNED = 0.1  # of the loss, that another rate learns meanwhile
+NOTICED = 0.03  # the same: then it is looked at for longer
 EXACT = 0.02  # of a gradient, that the loss and a penalty leave unexplained
 
 DECAY = Cause(
@@ -59,12 +60,18 @@ def data_wins_over_weight_decay(subject: Subject):
                 f"In {len(own.run.losses)} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
             )
         return skipped("There is no weight decay.")
-    return _compared(own, _without(subject, penalty), penalty.told if penalty else f"Weight decay is {most:g}")
+    decay, other = penalty.told if penalty else f"Weight decay is {most:g}", _without(subject, penalty)
+    told = _compared(own, other, decay)
+    if told.verdict == "pass" and own.share - other.share > NOTICED:  # what it costs may grow from step to step
+        return _compared(course(subject, steps=PATIENT), _without(subject, penalty, PATIENT), decay)
+    return told
 
 
 def _compared(own: Course, other: Course, decay: str) -> Result:
     """The training as it is and without its decay."""
     steps, left = len(own.run.losses), _length(own.run)
+    if steps != len(other.run.losses):
+        return skipped("There was no time for as many steps twice.")
     told = f"{decay}: the loss goes from {own.before:.3g} to {own.after:.3g}, without it to {other.after:.3g}"
     gained, missed = 1 - own.share, own.share - other.share
     # Regularisation may cost some of the training loss, but not most of what can be learned. Where weights are thrown
@@ -83,7 +90,7 @@ def _compared(own: Course, other: Course, decay: str) -> Result:
     return passed(f"{told}.")
 
 
-def _without(subject: Subject, penalty: Penalty | None) -> Course:
+def _without(subject: Subject, penalty: Penalty | None, steps: int = STEPS) -> Course:
     """The same training without the optimizer's weight decay and without what the step adds to the loss."""
     model = subject.model().train()
     strength = penalty.strength if penalty else {}
@@ -99,7 +106,7 @@ def _without(subject: Subject, penalty: Penalty | None) -> Course:
             group["weight_decay"] = 0.0
         optimizer.register_step_pre_hook(relieve)
 
-    return course(subject, change, model=model)
+    return course(subject, change, steps=steps, model=model)
 
 
 def _penalty(subject: Subject) -> Penalty | None:

@@ -1,0 +1,112 @@
+"""Do loss and metrics want the same? Outputs are looked for that the loss rewards, and shown to the metrics."""
+
+import contextlib
+import math
+import re
+
+import torch
+
+from recipe_core.checks.losses import can_be_said
+from recipe_core.checks.metrics import MEANS
+from recipe_core.checks.probe import answers_are_heard, evaluate
+from recipe_core.checks.reach import reach
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.wanted import NO_OUTPUTS, is_error
+
+MOST = 2**21  # numbers of all outputs together
+ITERATIONS = 60  # of L-BFGS
+SAME = 1e-4  # of a gradient
+REWARDED = 0.5  # of the loss of outputs that are other samples', at most
+LOWER_IS_BETTER = re.compile(r"mae|mse|err|dist")
+HALF, HARDLY = 0.5, 0.02  # of the error of other samples' outputs; how much more right
+
+DISAGREE = Cause(
+    "loss-against-metric",
+    "What the loss rewards is wrong to the metric: one of them takes outputs or targets for something else.",
+    "Compare what both mean: which label says same, rows and columns or x and y, which sign or unit.",
+    0.8,
+    follows=("targets-wrong-type", "loss-rises", "metric-shuffled-labels", "evaluation-keeps-state"),
+)
+
+
+@check(family="evaluation", stage=2, cost=1, causes=[DISAGREE])
+def metrics_like_what_the_loss_likes(subject: Subject):
+    """Outputs that were fitted to the targets by the loss alone have better metrics than the same outputs given to
+    other samples."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    known = can_be_said(subject) if subject.pipeline.num_classes else is_error(subject)
+    if known:
+        return skipped("It is known which outputs are right: other checks ask about them.")
+    sample = subject.val
+    with contextlib.suppress(*NO_OUTPUTS):
+        liked = _liked(subject, sample)
+        if liked is None:
+            return skipped("The loss is not made of one part for each sample, or nothing is gained in it.")
+        other = liked.roll(len(liked) // 2 + 1, 0)
+        right, wrong = (_metrics(subject, sample, outputs) for outputs in (liked, other))
+        for name in (each for each in right if MEANS.search(each.lower()) or LOWER_IS_BETTER.search(each.lower())):
+            value, usual = right[name], wrong.get(name, math.nan)
+            lower = LOWER_IS_BETTER.search(name.lower()) is not None
+            if value > HALF * usual if lower else value < usual + HARDLY * abs(usual):
+                return DISAGREE.failed(
+                    f"{name} is {value:.4g} for outputs that the loss likes best, and {usual:.4g} for the same outputs "
+                    "given to other samples.",
+                    metrics=right,
+                    others=wrong,
+                )
+        return passed("They do.", metrics=right, others=wrong)
+    return skipped("The loss cannot be asked about outputs.")
+
+
+def _metrics(subject: Subject, sample: Sample, outputs: torch.Tensor) -> dict[str, float]:
+    return evaluate(subject, subject.model(), lambda _: outputs, [sample]).metrics
+
+
+def _liked(subject: Subject, sample: Sample) -> torch.Tensor | None:
+    """Outputs of these samples that have little loss; None where there are none to be had."""
+    can = subject.once(reach)
+    with torch.no_grad():
+        like = subject.outputs(subject.model().eval(), sample.batches[0][0]).float()
+    if like[0].numel() * len(sample) > MOST or can.kind in ("probabilities", "log-probabilities"):
+        return None
+    y, loss_fn = sample.y.to(subject.device), subject.pipeline.loss_fn
+    outputs = like.mean(0).repeat(len(sample), *[1] * (like.ndim - 1))
+    low = 0.0 if can.low >= 0 else -math.inf
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        return loss_fn(outputs.clamp(min=low), y).float().mean() * len(y)
+
+    if not _is_sum(loss, outputs):
+        return None
+    outputs.requires_grad_()
+    optimizer = torch.optim.LBFGS([outputs], max_iter=ITERATIONS, tolerance_grad=0, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(outputs)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    found = outputs.detach().clamp(min=low)
+    with torch.no_grad():
+        own, others = float(loss(found)), float(loss(found.roll(len(found) // 2 + 1, 0)))
+    return found.cpu() if 0 <= own < REWARDED * others else None
+
+
+def _is_sum(loss, outputs: torch.Tensor) -> bool:
+    """Whether the gradient of a sample's outputs is the same whatever the others are, and by the same chance each
+    time."""
+    half = torch.arange(len(outputs), device=outputs.device) < len(outputs) // 2
+    moved = outputs + torch.randn_like(outputs) * outputs.std().clamp_min(0.1)
+    gradients = []
+    for each in (moved, torch.where(half.view(-1, *[1] * (outputs.ndim - 1)), moved, outputs)):
+        asked = each.clone().requires_grad_()
+        with torch.enable_grad():
+            gradients.append(torch.autograd.grad(loss(asked), asked)[0][half])
+    off, size = float((gradients[0] - gradients[1]).abs().max()), float(gradients[0].abs().max())
+    return size > 0 and off <= SAME * size
