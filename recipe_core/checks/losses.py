@@ -10,12 +10,16 @@ from torch.nn import functional as F
 from recipe_core.checks.metrics import MEANS, MISMATCHED, PART, SUMMED, WRONG, ragged
 from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes, own_outputs
 from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
 from recipe_core.checks.wanted import NEXT_TO_NOTHING, is_error, right_outputs, right_scale
+from recipe_core.training.checkpoint import seed_everything
 
 ROUNDING = 2e-3  # relative
+MOST_DIVIDED, HALVINGS = 100.0, 40  # temperatures that are looked for
+SAME_SCALE = 1.5  # times: dropout makes it a little uncertain
 ABOUT_NOTHING = 0.05  # of the loss of other outputs: means and deviations of two splits differ a little
 HARDLY = 0.9  # of the loss of wrong outputs, that right ones have
 LOSSES = (
@@ -200,6 +204,11 @@ def loss_of_known_outputs_is_right(subject: Subject):
             return WRONG.failed(
                 f"The loss is {loss:.4g}, that of a softmax along axis {along} instead of over the classes."
             )
+    if (by := _temperature(subject, loss)) and abs(math.log(by * _scale_in_steps(subject))) > math.log(SAME_SCALE):
+        return SUMMED.failed(
+            f"The loss is {loss:.4g}, that of outputs divided by {by:.3g}, as in the train step they are not: it is "
+            "on another scale than the training loss."
+        )
     for sample, each in known:
         found = _explained(sample, loss, each)
         if found:
@@ -272,6 +281,38 @@ def _twice_softmax(subject: Subject) -> float:
     if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:
         return math.nan
     return float(F.cross_entropy(outputs.softmax(1), labels))
+
+
+def _temperature(subject: Subject, loss: float) -> float | None:
+    """What outputs are divided by before the cross-entropy that evaluate returns, if that explains it for others,
+    too."""
+    labels = labels_of(subject.val.y, subject.pipeline.num_classes)
+    outputs = [varied(subject, seed)(subject.val).float() for seed in (0, 1)]
+    if labels is None or outputs[0].ndim != 2 or outputs[0].shape[1] <= int(labels.max()) or int(labels.min()) < 0:
+        return None
+
+    def of(divided_by: float, which: int = 0) -> float:
+        return float(F.cross_entropy(outputs[which] / divided_by, labels))
+
+    # Of outputs that say nothing of the labels, the loss falls as they are made smaller.
+    low, high = 1 / MOST_DIVIDED, MOST_DIVIDED
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if of(middle) > loss else (low, middle)
+    again = _loss(subject, varied(subject, 1), [subject.val])
+    return low if _near(of(low), loss) and _near(of(low, 1), again) else None
+
+
+def _scale_in_steps(subject: Subject) -> float:
+    """How many times the model's outputs the train step gives to the loss function."""
+    run = subject.once(rehearsal)
+    call = next((each for each in run.calls if isinstance(each.outputs, torch.Tensor)), None)
+    if call is None:
+        return 1.0
+    seed_everything(1)  # as the rehearsal does
+    with torch.no_grad():
+        own = subject.outputs(subject.model().train(), run.batches[0][0]).float().std()
+    return float(call.outputs.float().std() / own.clamp_min(1e-9).to(call.outputs.device))
 
 
 def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:

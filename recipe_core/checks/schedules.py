@@ -1,10 +1,14 @@
 """Does the learning rate last as long as the training, whoever lowers it?"""
 
+import gc
 import math
 from dataclasses import dataclass
 
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import rehearsal
+from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
 
@@ -15,6 +19,8 @@ MOST_GONE = 0.3  # of the training
 MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
 FEWEST_RATES, SAME_FACTOR = 10, 0.05  # updates of either half; difference of their factors
 SIMULATED = 3000  # steps of a schedule, at most
+FALLEN = 0.1  # of the peak rate
+LAST, MUCH_LESS = 20, 0.7  # steps whose loss is compared; of it, that is left where the rate is kept
 
 LOW = Cause(
     "learning-rate-too-low",
@@ -99,8 +105,10 @@ def _rates(subject: Subject, count: int) -> tuple[list[float], bool]:
 def the_schedule_lasts_as_long_as_the_training(subject: Subject):
     """The learning rate comes near its end only near the end of the training."""
     rates = schedule_of(subject)
-    if not subject.pipeline.scheduler_fn and (decayed := _decayed_by_the_step(subject)):
-        return decayed
+    if not subject.pipeline.scheduler_fn and (
+        lowered := _decayed_by_the_step(subject) or _dropped_by_the_step(subject)
+    ):
+        return lowered
     if not rates.own:
         return skipped("There is no schedule, or no knowing how long an epoch is.")
     every = max(1, len(rates.own) // 200)
@@ -161,6 +169,46 @@ def _decayed_by_the_step(subject: Subject) -> Result | None:
             f"{of} it is below {OVER:.1%} of what it was."
         )
     return None
+
+
+def _dropped_by_the_step(subject: Subject) -> Result | None:
+    """A failure where a schedule inside the train step lowers the rate in the first half of the training, and much more
+    is learnt where it stays."""
+    total = subject.pipeline.total_steps
+    if not total or not _has_schedule(rehearse(subject, 2).optimizer):
+        return None
+    own = rehearse(subject, min(total, SIMULATED))
+    rates = [each.rate for each in own.updates]
+    fallen = next((at for at, rate in enumerate(rates) if rate < FALLEN * max(rates)), None)
+    if fallen is None or fallen > total / 2 or len(own.losses) - fallen < LAST:
+        return None
+    kept = rehearse(subject, len(own.losses), change=_keep_rates)
+    if len(kept.losses) < len(own.losses) or not _last_loss(kept) < MUCH_LESS * _last_loss(own):
+        return None
+    return EARLY.failed(
+        f"The train step itself lowers the rate to {rates[fallen] / max(rates):.1%} of its peak by step {fallen:,} of "
+        f"{total:,}: after {len(own.losses):,} steps the loss is {_last_loss(own):.3g}, where the rate is kept "
+        f"{_last_loss(kept):.3g}."
+    )
+
+
+def _has_schedule(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether one of torch's schedules was made for it."""
+    return any(issubclass(type(each), LRScheduler) and each.optimizer is optimizer for each in gc.get_objects())
+
+
+def _keep_rates(optimizer: torch.optim.Optimizer) -> None:
+    rates = [group["lr"] for group in optimizer.param_groups]
+
+    def restore(*_: object) -> None:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    optimizer.register_step_pre_hook(restore)
+
+
+def _last_loss(run: Rehearsal) -> float:
+    return sum(run.losses[-LAST:]) / len(run.losses[-LAST:])
 
 
 def _at_first(rates: list[float]) -> str:
