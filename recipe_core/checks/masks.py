@@ -14,6 +14,7 @@ from recipe_core.checks.subject import Sample, Subject
 
 LEAST_SIDE, MOST_SIDE = 8, 48  # px; larger pictures are made smaller
 PATCH = 5  # px: what is looked at to tell what the middle shows
+MOST_MAPS = 256
 LEARNT, LOOKED_AT = 1000, 40  # patches; pictures of a split
 FEWEST = 16  # pictures
 MOST_CLASSES = 32
@@ -58,7 +59,7 @@ def masks_lie_on_their_pictures(subject: Subject):
 
 
 def _pictures(sample: Sample, classes: torch.Tensor) -> _Pictures | None:
-    x, y = sample.x, _maps(sample)
+    x, y = sample.x[:MOST_MAPS], _maps(sample)
     if y is None or x.ndim != 4 or x.shape[2:] != y.shape[1:] or min(x.shape[2:]) < LEAST_SIDE:
         return None
     shown = (y != y[:, :1, :1]).flatten(1).any(1)  # something beside one class
@@ -72,7 +73,7 @@ def _pictures(sample: Sample, classes: torch.Tensor) -> _Pictures | None:
 
 def _maps(sample: Sample) -> torch.Tensor | None:
     """(n, height, width) of whole numbers, a class for each pixel; None where targets are something else."""
-    y = sample.y
+    y = sample.y[:MOST_MAPS]
     y = y[:, 0] if y.ndim == 4 and y.shape[1] == 1 else y
     return y if y.ndim == 3 and torch.equal(y, y.round()) else None
 

@@ -7,7 +7,6 @@ import re
 import torch
 
 from recipe_core.checks.losses import can_be_said
-from recipe_core.checks.metrics import MEANS
 from recipe_core.checks.probe import answers_are_heard, evaluate
 from recipe_core.checks.reach import reach
 from recipe_core.checks.registry import Cause, check
@@ -20,6 +19,9 @@ ITERATIONS = 60  # of L-BFGS
 SAME = 1e-4  # of a gradient
 REWARDED = 0.5  # of the loss of outputs that are other samples', at most
 LOWER_IS_BETTER = re.compile(r"mae|mse|err|dist")
+HIGHER_IS_BETTER = re.compile(
+    r"(^|_)(acc|accuracy|f1|precision|recall|auc|r2|iou|miou|dice|mcc|kappa|pck|map|ndcg|hits?)"
+)
 HALF, HARDLY = 0.5, 0.02  # of the error of other samples' outputs; how much more right
 
 DISAGREE = Cause(
@@ -27,7 +29,14 @@ DISAGREE = Cause(
     "What the loss rewards is wrong to the metric: one of them takes outputs or targets for something else.",
     "Compare what both mean: which label says same, rows and columns or x and y, which sign or unit.",
     0.8,
-    follows=("targets-wrong-type", "loss-rises", "metric-shuffled-labels", "evaluation-keeps-state"),
+    follows=(
+        "targets-wrong-type",
+        "loss-rises",
+        "metric-shuffled-labels",
+        "evaluation-keeps-state",
+        "metric-wrong",
+        "metric-scale",
+    ),
 )
 
 
@@ -47,10 +56,12 @@ def metrics_like_what_the_loss_likes(subject: Subject):
             return skipped("The loss is not made of one part for each sample, or nothing is gained in it.")
         other = liked.roll(len(liked) // 2 + 1, 0)
         right, wrong = (_metrics(subject, sample, outputs) for outputs in (liked, other))
-        for name in (each for each in right if MEANS.search(each.lower()) or LOWER_IS_BETTER.search(each.lower())):
-            value, usual = right[name], wrong.get(name, math.nan)
-            lower = LOWER_IS_BETTER.search(name.lower()) is not None
-            if value > HALF * usual if lower else value < usual + HARDLY * abs(usual):
+        for name, value in right.items():
+            usual, low = wrong.get(name, math.nan), name.lower()
+            is_worse = (LOWER_IS_BETTER.search(low) and value > HALF * usual) or (
+                HIGHER_IS_BETTER.search(low) and value < usual + HARDLY * abs(usual)
+            )
+            if is_worse and value != usual:  # what stays the same is no matter of the outputs
                 return DISAGREE.failed(
                     f"{name} is {value:.4g} for outputs that the loss likes best, and {usual:.4g} for the same outputs "
                     "given to other samples.",

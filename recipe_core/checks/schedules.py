@@ -194,7 +194,10 @@ def _dropped_by_the_step(subject: Subject) -> Result | None:
 
 def _has_schedule(optimizer: torch.optim.Optimizer) -> bool:
     """Whether one of torch's schedules was made for it."""
-    return any(issubclass(type(each), LRScheduler) and each.optimizer is optimizer for each in gc.get_objects())
+    return any(
+        issubclass(type(each), LRScheduler) and getattr(each, "optimizer", None) is optimizer
+        for each in gc.get_objects()
+    )
 
 
 def _keep_rates(optimizer: torch.optim.Optimizer) -> None:

@@ -82,7 +82,7 @@ def _pair(run: Rehearsal, step: int, far: float) -> tuple[torch.Tensor, torch.Te
         return None
     if not isinstance(calls[0].targets, torch.Tensor) or calls[0].targets.shape != y.shape:
         return None
-    distances = torch.cdist(forwards[0].flatten(1).float(), x.flatten(1).to(forwards[0]).float())
+    distances = torch.cdist(*(each.reshape(len(each), -1).float() for each in (forwards[0], x.to(forwards[0]))))
     if len(distances) < 3:
         return None
     nearest, second = distances.topk(2, 1, largest=False).values.T
