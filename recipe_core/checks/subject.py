@@ -257,26 +257,27 @@ class Subject:
 
     def draw(self, loader: Iterable, samples: int = MOST_SAMPLES) -> Sample:
         """A pass over a loader, cut off after so many samples, so much memory or time."""
-        started = time.monotonic()
-        seconds = max(1.0, SHARE_OF_TIME * self.budget)
+        seconds, spent = max(1.0, SHARE_OF_TIME * self.budget), 0.0
         batches: list = []
         drawn = size = 0
         complete = False
         iterator = iter(loader)
-        while not (drawn >= samples or size >= MOST_BYTES or (batches and time.monotonic() - started > seconds)):
+        while not (drawn >= samples or size >= MOST_BYTES or (batches and spent > seconds)):
             self.check_time()
+            started = time.monotonic()
             try:
-                # A copy: a loader may fill the same tensor again.
-                x, y = (part.clone() for part in self.batch(next(iterator)))
+                given = next(iterator)
             except StopIteration:
                 complete = True
                 break
+            spent += time.monotonic() - started
+            x, y = (part.clone() for part in self.batch(given))  # a copy: a loader may fill the same tensor again
             batches.append((x, y))
             drawn += len(y)
             size += x.numel() * x.element_size()
         else:
             complete = _is_at_end(loader, len(batches))
-        return Sample(batches, complete, time.monotonic() - started)
+        return Sample(batches, complete, spent)
 
     def batch(self, drawn: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """(x, y) that a loader or a dataset gave, one tensor each."""
