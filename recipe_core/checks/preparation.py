@@ -28,7 +28,7 @@ FEWEST = 100  # fewer could be told apart by chance
 APART = 0.95  # share of images; other shares of the classes, or another source, leave more in doubt
 # Of all samples, how many more validation tells of itself than training tells of it, and training of itself than of
 # validation: of 333 correct pipelines 0.08 and 0.16 at most, but for splits with relatives within.
-LOST, LOST_IN_TABLES, MISSED = 0.2, 0.08, 0.3
+LOST, LOST_IN_ROWS, MISSED = 0.2, 0.08, 0.3
 BLUR = 3.0  # times less fine detail, or colour
 GREY = 0.03  # share of the variance between channels; photographs in colour have 0.05 and more
 BLUR_SURE = 1.8  # the same where no augmentation changes it
@@ -243,7 +243,7 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     across = told_right(both.val, both.across_in_units)
     lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
     error = float((among - across).std()) / math.sqrt(len(across))
-    most = LOST_IN_TABLES if subject.drawn_train.x.ndim == 2 and subject.drawn_train.x.is_floating_point() else LOST
+    most = LOST_IN_ROWS if subject.drawn_train.x.ndim == 2 else LOST
     if not (lost > max(most, SURE * error) and missed > most) and not (missed > MISSED and lost > -error):
         return None
     if subject.once(numbered):
