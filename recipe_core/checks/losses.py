@@ -195,9 +195,9 @@ def loss_of_known_outputs_is_right(subject: Subject):
         return skipped("The loss of these outputs could not be computed another way.")
     if any(_near(loss, value) for sample, each in known for value in _right(each, sample.sizes)):
         return passed(f"The loss is {loss:.4g}, as it should be.", loss=loss)
-    if _near(loss, _twice_softmax(subject)):
+    if applied := next((name for name, value in _twice(subject) if _near(loss, value)), None):
         return SUMMED.failed(
-            f"The loss is {loss:.4g}, that of probabilities taken for logits: softmax is applied twice."
+            f"The loss is {loss:.4g}, that of probabilities taken for logits: {applied} is applied twice."
         )
     for along, value in _over_other_axes(subject):
         if _near(loss, value):
@@ -275,12 +275,14 @@ def _loss_of_all_twice(subject: Subject) -> float:
     return _loss(subject, lambda given: outputs.repeat(2, *[1] * (outputs.ndim - 1)), [doubled])
 
 
-def _twice_softmax(subject: Subject) -> float:
-    """The cross-entropy of outputs to which softmax was applied before."""
-    outputs, labels = varied(subject)(subject.val), labels_of(subject.val.y, subject.pipeline.num_classes)
-    if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:
-        return math.nan
-    return float(F.cross_entropy(outputs.softmax(1), labels))
+def _twice(subject: Subject) -> Iterator[tuple[str, float]]:
+    """The losses of outputs to which what the loss applies was applied before."""
+    outputs, y = varied(subject)(subject.val).float(), subject.val.y
+    labels = labels_of(y, subject.pipeline.num_classes)
+    if labels is not None and outputs.ndim == 2 and outputs.shape[1] > 1:
+        yield "softmax", float(F.cross_entropy(outputs.softmax(1), labels))
+    if y.is_floating_point() and y.shape == outputs.shape and bool(((y >= 0) & (y <= 1)).all()):
+        yield "sigmoid", float(F.binary_cross_entropy_with_logits(outputs.sigmoid(), y))
 
 
 def _temperature(subject: Subject, loss: float) -> float | None:

@@ -18,7 +18,7 @@ ACCURACY = {"acc", "accuracy"}
 # Words beside it that change nothing.
 PLAIN = {
     *("1", "top", "val", "valid", "validation", "test", "eval", "dev", "mean", "avg", "average", "overall", "total"),
-    *("micro", "binary", "pixel", "token"),
+    *("micro", "binary", "pixel", "token", "label", "labels", "tag", "tags"),
 }
 # What is a mean, a share or a ratio by its name: counts and seconds are not.
 MEANS = re.compile(r"acc|f1|prec|recall|auc|mae|mse|r2|err|mcc|kappa|iou|dice|top")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from recipe_core.checks.optimisation import UPHILL, share_of_sum
+from recipe_core.checks.accumulation import share_of_sum
+from recipe_core.checks.optimisation import UPHILL
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal, rehearse
 from recipe_core.checks.result import Result, passed, skipped

@@ -29,16 +29,17 @@ class Scale:
 
 
 def is_error(subject: Subject) -> bool:
-    """Whether the pipeline's loss is next to nothing where outputs are the targets: a likelihood's is not."""
+    """Whether the pipeline's loss is next to nothing where outputs are the targets, and more of one sign where they are
+    too high or too low: a likelihood's is not, nor a product's."""
     like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
     if like.numel() != y.numel():
         return False
     shift = float(subject.val.y.float().std())
     with contextlib.suppress(*NO_OUTPUTS):
         for targets in (y, y.reshape(like.shape)):  # of another shape they may be broadcast, which is told elsewhere
-            outputs = ((y + by).reshape(like.shape) for by in (0, shift))
-            right, off = (abs(_loss(subject, each, targets)) for each in outputs)
-            if right < NEXT_TO_NOTHING * off:
+            outputs = ((y + by).reshape(like.shape) for by in (0, shift, -shift))
+            right, high, low = (_loss(subject, each, targets) for each in outputs)
+            if high * low > 0 and abs(right) < NEXT_TO_NOTHING * min(abs(high), abs(low)):
                 return True
     return False
 
@@ -74,8 +75,8 @@ def _fitted(subject: Subject, y: torch.Tensor, shape: torch.Size) -> Scale | Non
     factor, shift = torch.ones(rows.shape[1], requires_grad=True), torch.zeros(rows.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([factor, shift], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
-    def loss(by: float = 0.0) -> torch.Tensor:
-        outputs = (factor * (units + by) + shift).reshape(len(y), *shape)
+    def loss(by: float = 0.0, times: float = 1.0) -> torch.Tensor:
+        outputs = (factor * (times * units + by) + shift).reshape(len(y), *shape)
         return subject.pipeline.loss_fn(outputs.to(subject.device), y.to(subject.device)).float().mean()
 
     def closure() -> torch.Tensor:
@@ -87,8 +88,8 @@ def _fitted(subject: Subject, y: torch.Tensor, shape: torch.Size) -> Scale | Non
     with torch.enable_grad():
         optimizer.step(closure)
     with torch.no_grad():
-        right, off = (abs(float(loss(by))) for by in (0, 1))
-    if not right < NEXT_TO_NOTHING * off:
+        right, off, farther = (abs(float(loss(*each))) for each in ((0.0, 1.0), (1.0, 1.0), (0.0, 2.0)))
+    if not right < NEXT_TO_NOTHING * min(off, farther):  # scores may be as far out as they like
         return None
     by_unit = factor.detach() / deviation
     return Scale(by_unit, shift.detach() - by_unit * mean)
