@@ -97,6 +97,11 @@ def stirred(subject: Subject) -> nn.Module:
     return model
 
 
+def _sees_the_batch(model: nn.Module) -> bool:
+    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    return any(not each.track_running_stats for each in norms)
+
+
 def _without_batch_statistics(model: nn.Module) -> nn.Module:
     """Batch norms that see the batch even in evaluation do so on purpose; all else is looked at without them."""
     for layer in list(model.modules()):
@@ -140,6 +145,10 @@ def images_do_not_see_each_other(subject: Subject):
         )
     if told := _deaf_by_mixing(subject, x):
         return MIXED.failed(told)
+    if _sees_the_batch(subject.model()):
+        return MIXED.unsure(
+            "Its batch norms keep no statistics and see each batch in evaluation, too; is that meant?", 0.3
+        )
     return passed("They stay as they are.")
 
 

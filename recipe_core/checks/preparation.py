@@ -22,6 +22,8 @@ SHIFT, SCALE = 0.5, 1.6  # of mean (in deviations) and deviation, beyond which n
 RESPLITS = 200  # of all images at random
 MOSTLY_CONSTANT = 8.0  # times the score that begins to count
 OF_TIMES = 5.0  # deviations, and times, by which a series' mean and deviation may change
+NOISE_ASIDE = 0.2  # of the largest deviation of a column
+FEW_VARY = 20  # samples whose numbers make a column's variance: by chance one split may have none of them
 BEYOND_CHANCE = 1.5  # times the largest difference of these
 PROBED = 250  # images of a split that a learner is to tell apart
 FEWEST = 100  # fewer could be told apart by chance
@@ -83,7 +85,9 @@ def _statistics(subject: Subject, both: Lessons) -> Result | None:
     error = train.mean((2, 3)).std(0) / deviation.clamp_min(1e-9) * math.sqrt(1 / len(train) + 1 / len(val))
     scores = _scores(shift, scale)
     sure = (shift.abs() > SHIFT + SURE * error) | (scale.log().abs() > math.log(SCALE) + SURE * error)
-    sure &= scores > BEYOND_CHANCE * _scores_by_chance(train, val)
+    sure &= (scores > BEYOND_CHANCE * _scores_by_chance(train, val)) & (_samples_that_vary(train, val) > FEW_VARY)
+    if random:
+        sure &= ~_by_noise(deviation, val_deviation) | (shift.abs() > SHIFT)
     worst = int(torch.where(sure, scores, 0).argmax())
     table = [
         {"split": name, "mean": each[0].tolist(), "deviation": each[1].tolist()}
@@ -267,9 +271,24 @@ def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
     )
 
 
+def _by_noise(deviation: torch.Tensor, val_deviation: torch.Tensor) -> torch.Tensor:
+    """Of which columns the deviation in training is that of validation with noise added, as much as to the others: of
+    what hardly varies that makes many times as much."""
+    noise = (deviation.square() - val_deviation.square()).median().clamp_min(0)
+    without = (deviation.square() - noise).clamp_min(0).sqrt()
+    return (noise > 0) & ((without - val_deviation).abs() < NOISE_ASIDE * deviation.max())
+
+
 def _far(shift: torch.Tensor, scale: torch.Tensor) -> bool:
     """Farther apart than any usual augmentation moves them."""
     return bool((shift.abs() > 4 * SHIFT).any() or (scale.log().abs() > 4 * math.log(SCALE)).any())
+
+
+def _samples_that_vary(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
+    """About how many samples make the variance of a channel."""
+    means = torch.cat([train, val]).double().mean((2, 3))
+    squares = (means - means.mean(0)).square()
+    return squares.sum(0).square() / squares.square().sum(0).clamp_min(1e-30)
 
 
 def _codes_hold_less(subject: Subject) -> Result | None:

@@ -20,6 +20,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     other_forms,
     second_look,
     second_look_training,
+    seventeenth_look,
     seventh_look,
     several_answers,
     several_inputs,
