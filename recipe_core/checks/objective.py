@@ -296,7 +296,10 @@ def _prefers_the_targets(subject: Subject, asked: Objective):
     if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
         return skipped("It is not known which outputs would be right.")
     targets = asked.wanted
-    right, wrong = (asked.loss(targets + by * 3 * targets.std(0)) for by in (0, 1))
+    right, far, others = (
+        asked.loss(each) for each in (targets, targets + 3 * targets.std(0), targets.roll(len(targets) // 2, 0))
+    )
+    wrong = max(far, others)  # outputs may be as long as targets only, as unit vectors are
     if math.isfinite(right) and right > wrong + 1e-3 * abs(wrong):
         return UPHILL.failed(f"The loss of right outputs is {right:.3g}, of wrong ones {wrong:.3g}.")
     return passed(f"The loss of right outputs is {right:.3g}, of wrong ones {wrong:.3g}.")
