@@ -211,6 +211,19 @@ def test_a_loader_without_an_end_is_sampled():
     assert not sample.complete
 
 
+def test_a_model_that_is_slow_to_make_does_not_make_the_sample_smaller():
+    """Whole numbers need a look at the model before they are known to be words."""
+    words = torch.randint(1, 9, (640, 6))
+
+    def slow():
+        time.sleep(1.2)  # more than drawing a sample may take of this budget
+        return nn.Sequential(nn.EmbeddingBag(9, 4), nn.Linear(4, 2))
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(words, words[:, 0] % 2), batch_size=32)
+    subject = Subject(Pipeline(slow, loader, loader, num_classes=2), seconds=20)
+    assert len(subject.drawn_train) == 640
+
+
 class Wrapped(nn.Module):
     def __init__(self):
         super().__init__()
