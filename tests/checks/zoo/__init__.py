@@ -25,6 +25,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     several_answers,
     several_inputs,
     sixteenth_look,
+    sixteenth_look_correct,
     sixth_look,
     sixth_look_correct,
     tenth_look,
