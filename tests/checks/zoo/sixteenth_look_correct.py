@@ -1,5 +1,4 @@
-"""Correct pipelines that a sixteenth adversary tripped the audit up with, and one whose mask need not be read; developed
-against."""
+"""What a sixteenth adversary had accused, and a text whose mask need not be read; developed against."""
 
 import torch
 from torch import nn
