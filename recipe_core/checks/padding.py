@@ -43,7 +43,9 @@ def padding_changes_nothing(subject: Subject) -> Result:
     change = max(each for each in found if each is not None)
     if not math.isfinite(change):
         return skipped("The outputs are not finite.")
-    told = f"Without what fills them up texts have outputs {change:.2g} of the spread between texts off"
+    told = (
+        f"Alone, without what fills them up, texts have outputs that are {change:.2g} of the spread between texts off"
+    )
     if change > CHANGED:
         return PADDING.failed(f"{told}; their mask or length, which stands beside them, tells what to leave out.")
     if change > TOUCHED:
