@@ -53,8 +53,8 @@ def masks_lie_on_their_pictures(subject: Subject):
         if off > MANY and own < FEW:
             augmented = name == "training" and changes_from_pass_to_pass(subject)
             return (CHANGED if augmented else PARTLY).failed(
-                f"{told}, judged by what patches of the other split show: what crops or mirrors the picture has to do the "
-                "same to its mask.",
+                f"{told}, judged by what patches of the other split show: what crops or mirrors a picture has to do "
+                "the same to its mask.",
                 moved=off,
                 usual=own,
             )

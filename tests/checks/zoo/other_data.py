@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam
+from tests.checks.zoo.base import adam, sgd
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.nets import mlp
 from tests.checks.zoo.sets import loader
@@ -278,7 +278,7 @@ def parts_of_a_batch_added_up(broken):
         optimizer.step()
         return loss_fn(model(batch[0]), batch[1]).item()
 
-    return two_classes(train_step=step)
+    return two_classes(train_step=step, optimizer_fn=sgd)
 
 
 @bug("evaluation", "metric-wrong")
