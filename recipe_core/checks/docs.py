@@ -21,7 +21,8 @@ saturated; a few samples drawn again and again by a loader that does not tell ho
 among the inputs less than exactly; a table whose rows and targets stand in two orders, which stays a question; copies
 of pictures of 8x8 that were moved; one block used in place of several; attention that is several times too sharp; a
 network that cannot tell the order of anything but words; what is wrong with metrics of a name of their own ("acc@5"),
-unless it depends on the batches; and whatever needs more than the budget or the {samples} samples of a split that are
+unless it depends on the batches; a rate that a train step lowers by hand, without one of torch's schedules, after more
+than 40 steps; and whatever needs more than the budget or the {samples} samples of a split that are
 looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be a
 dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
 the words are looked at; images, with numbers beside them, as channels of one image, a smaller one with zeros around
