@@ -55,8 +55,7 @@ def evaluation_repeats_itself(subject: Subject):
         return STATE.failed(
             f"{name} is {first[name]:.4g} at the first call and {again.get(name, math.nan):.4g} at a later one, "
             "for the same samples and outputs.",
-            first=first,
-            again=again,
+            table=[{"call": "the first", **first}, {"call": "a later one", **again}],
         )
     return passed("The same each time.", metrics=first)
 

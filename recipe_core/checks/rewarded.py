@@ -56,6 +56,7 @@ def metrics_like_what_the_loss_likes(subject: Subject):
             return skipped("The loss is not made of one part for each sample, or nothing is gained in it.")
         other = liked.roll(len(liked) // 2 + 1, 0)
         right, wrong = (_metrics(subject, sample, outputs) for outputs in (liked, other))
+        table = [{"outputs": "that the loss likes best", **right}, {"outputs": "of other samples", **wrong}]
         for name, value in right.items():
             usual, low = wrong.get(name, math.nan), name.lower()
             is_worse = (LOWER_IS_BETTER.search(low) and value > HALF * usual) or (
@@ -65,10 +66,9 @@ def metrics_like_what_the_loss_likes(subject: Subject):
                 return DISAGREE.failed(
                     f"{name} is {value:.4g} for outputs that the loss likes best, and {usual:.4g} for the same outputs "
                     "given to other samples.",
-                    metrics=right,
-                    others=wrong,
+                    table=table,
                 )
-        return passed("They do.", metrics=right, others=wrong)
+        return passed("They do.", table=table)
     return skipped("The loss cannot be asked about outputs.")
 
 
