@@ -50,16 +50,12 @@ def accumulated_gradients_are_averaged(subject: Subject):
 
 def _not_scaled(subject: Subject, told: str, count: int, **evidence: float) -> Result:
     """A failure, unless the optimizer makes the same of the mean: Adam divides by the size of the gradient."""
-    own, mean = (_change(rehearse(subject, MOST_ACCUMULATED, until_updates=1, scale=by)) for by in (1, 1 / count))
+    own, mean = (rehearse(subject, MOST_ACCUMULATED, until_updates=1, scale=by).change for by in (1, 1 / count))
     if mean > UNMOVED * own:
         return NOT_SCALED.unsure(
             f"{told}; the optimizer moves the weights as far by the mean. Do clipping or weight decay mind?", **evidence
         )
     return NOT_SCALED.failed(f"{told}.", **evidence)
-
-
-def _change(run: Rehearsal) -> float:
-    return sum(float((after - before).square().sum()) for after, before in run.pairs) ** 0.5
 
 
 def _first_is_lost(subject: Subject, run: Rehearsal, count: int) -> bool:

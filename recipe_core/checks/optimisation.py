@@ -174,7 +174,7 @@ def gradients_are_zeroed(subject: Subject):
     kept, cleared = run(clear=False), run(clear=True)
     if len(kept.losses) != len(cleared.losses):
         return skipped("There was no time for as many steps twice.")
-    change = _change(kept)
+    change = kept.change
     other = {
         name: float((each.detach() - dict(cleared.model.named_parameters())[name].detach()).norm())
         for name, each in kept.model.named_parameters()
@@ -191,10 +191,6 @@ def gradients_are_zeroed(subject: Subject):
         f"{_some(worst[:3])}.",
         difference=far / change,
     )
-
-
-def _change(run: Rehearsal) -> float:
-    return math.sqrt(sum(float((after - before).square().sum()) for after, before in run.pairs))
 
 
 def _differ(one: Rehearsal, other: Rehearsal) -> float:

@@ -88,9 +88,14 @@ class Rehearsal:
         return [(each.detach(), self.before[name]) for name, each in named if name in self.before]
 
     @property
+    def change(self) -> float:
+        """|all changes together|, of the parameters that train."""
+        return math.sqrt(sum(float((after - before).square().sum()) for after, before in self.pairs))
+
+    @property
     def update_ratio(self) -> float:
         """|all changes together| / |weights before|, of the parameters that train."""
-        change = math.sqrt(sum(float((after - before).square().sum()) for after, before in self.pairs))
+        change = self.change
         size = math.sqrt(sum(float(before.square().sum()) for _, before in self.pairs))
         return change / size if size else math.inf if change else 0.0
 

@@ -1,6 +1,7 @@
 """Regression: which outputs does the loss want for a target? Mostly the target itself, or it on another scale."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from recipe_core.checks.subject import Subject
 
 NEXT_TO_NOTHING = 0.02  # of the loss of outputs that are off by a deviation
 MOST = 256  # samples
-ITERATIONS = 60  # of L-BFGS, to find two numbers for each column
+ITERATIONS = 60  # of L-BFGS
 OTHERS = 0.5  # deviations of what the loss wants, by which outputs in evaluation differ from those in training
 NO_OUTPUTS = (RuntimeError, ValueError, IndexError, TypeError)  # what a loss raises for outputs that are none for it
 
@@ -73,11 +74,23 @@ def _fitted(subject: Subject, y: torch.Tensor, shape: torch.Size) -> Scale | Non
     deviation = torch.where(deviation > 0, deviation, 1.0)
     units = (rows - mean) / deviation
     factor, shift = torch.ones(rows.shape[1], requires_grad=True), torch.zeros(rows.shape[1], requires_grad=True)
-    optimizer = torch.optim.LBFGS([factor, shift], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss(by: float = 0.0, times: float = 1.0) -> torch.Tensor:
         outputs = (factor * (times * units + by) + shift).reshape(len(y), *shape)
         return subject.pipeline.loss_fn(outputs.to(subject.device), y.to(subject.device)).float().mean()
+
+    minimise(loss, factor, shift)
+    with torch.no_grad():
+        right, off, farther = (abs(float(loss(*each))) for each in ((0.0, 1.0), (1.0, 1.0), (0.0, 2.0)))
+    if not right < NEXT_TO_NOTHING * min(off, farther):  # scores may be as far out as they like
+        return None
+    by_unit = factor.detach() / deviation
+    return Scale(by_unit, shift.detach() - by_unit * mean)
+
+
+def minimise(loss: Callable[[], torch.Tensor], *tensors: torch.Tensor) -> None:
+    """Change these tensors in place until a loss of them falls no more."""
+    optimizer = torch.optim.LBFGS(tensors, max_iter=ITERATIONS, tolerance_grad=0, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -87,12 +100,6 @@ def _fitted(subject: Subject, y: torch.Tensor, shape: torch.Size) -> Scale | Non
 
     with torch.enable_grad():
         optimizer.step(closure)
-    with torch.no_grad():
-        right, off, farther = (abs(float(loss(*each))) for each in ((0.0, 1.0), (1.0, 1.0), (0.0, 2.0)))
-    if not right < NEXT_TO_NOTHING * min(off, farther):  # scores may be as far out as they like
-        return None
-    by_unit = factor.detach() / deviation
-    return Scale(by_unit, shift.detach() - by_unit * mean)
 
 
 def _is_evaluated(subject: Subject, scale: Scale) -> bool:
