@@ -43,9 +43,7 @@ def padding_changes_nothing(subject: Subject) -> Result:
     change = max(each for each in found if each is not None)
     if not math.isfinite(change):
         return skipped("The outputs are not finite.")
-    told = (
-        f"Alone, without what fills them up, texts have outputs that are {change:.2g} of the spread between texts off"
-    )
+    told = f"Without what fills texts up, their outputs change by {change:.2g} times the spread between texts"
     if change > CHANGED:
         return PADDING.failed(f"{told}; their mask or length, which stands beside them, tells what to leave out.")
     if change > TOUCHED:
