@@ -45,13 +45,6 @@ NOT_LOADED = Cause(
     "Load with strict=True, or look at what it returns; strip prefixes such as 'module.' from the names.",
     0.9,
 )
-SAME = Cause(
-    "identical-initial-weights",
-    "All units of a layer, or several layers side by side, start the same and get the same gradient: they stay copies "
-    "of one.",
-    "Start the weights at random, as PyTorch does by default; make each layer anew instead of copying one.",
-    0.8,
-)
 
 
 @check(family="model", stage=2, cost=0.3, causes=[UNREGISTERED])
@@ -66,7 +59,7 @@ def all_layers_are_registered(subject: Subject):
     loose = _loose_tensors(subject, model)
     if loose:
         return UNREGISTERED.failed(
-            f"{_named(loose)} random weights in plain tensors, which are neither parameters nor buffers."
+            f"{named(loose)} random weights in plain tensors, which are neither parameters nor buffers."
         )
     if strangers:
         shapes = ", ".join(str(tuple(each.shape)) for each in strangers[:4])
@@ -168,16 +161,16 @@ def all_layers_are_trained(subject: Subject):
     beside = [name for name in unused if _has_effect(subject, model, layers[name], _returned)]
     unused = [name for name in unused if name not in beside]
     if unused:
-        results.append(UNUSED.failed(f"{_named(unused)} no influence on the outputs.", layers=unused))
+        results.append(UNUSED.failed(f"{named(unused)} no influence on the outputs.", layers=unused))
     if beside:
-        told = f"{_named(beside)} an influence only on what forward leaves out of all that the model returns"
+        told = f"{named(beside)} an influence only on what forward leaves out of all that the model returns"
         results.append(UNUSED.unsure(f"{told}, and no gradient; is it not to be trained?", layers=beside))
     if cut:
         results.append(
-            CUT_OFF.failed(f"{_named(cut)} an influence on the outputs and no gradient but zero.", layers=cut)
+            CUT_OFF.failed(f"{named(cut)} an influence on the outputs and no gradient but zero.", layers=cut)
         )
     results += _frozen(subject, model, layers, frozen)
-    return results or passed(f"{_named(still)} no gradient, on purpose as it seems.")
+    return results or passed(f"{named(still)} no gradient, on purpose as it seems.")
 
 
 def _deaf_weights(subject: Subject, run: Rehearsal, layers: dict[str, list[str]]) -> Result | None:
@@ -217,13 +210,13 @@ def _frozen(subject: Subject, model: nn.Module, layers: dict[str, list[str]], fr
     behind = [name for name in order[first:] if name in frozen and _is_weighty(model, name)]
     behind = [name for name in behind if not _is_adapted(subject, model, name)]
     if behind and random_weights(subject, [each for name in behind for each in layers[name]]):
-        yield CUT_OFF.failed(f"{_named(behind)} random initial weights, which are frozen though layers before train.")
+        yield CUT_OFF.failed(f"{named(behind)} random initial weights, which are frozen though layers before train.")
         return
     body = [name for name in order[:first] if name in frozen and _is_weighty(model, name)]
     if len(body) >= DEEP:
         body = [name for name in body if random_weights(subject, layers[name])]
     if len(body) >= DEEP:
-        told = f"{_named(body)} random initial weights, which are frozen: nothing was loaded"
+        told = f"{named(body)} random initial weights, which are frozen: nothing was loaded"
         yield CUT_OFF.failed(f"{told}.") if len(body) >= VERY_DEEP else _never_trained(subject, told)
 
 
@@ -335,60 +328,5 @@ def _order(subject: Subject, model: nn.Module) -> list[str]:
     return list(dict.fromkeys(called))
 
 
-def _named(layers: list[str]) -> str:
+def named(layers: list[str]) -> str:
     return f"Layer {layers[0]} has" if len(layers) == 1 else f"{len(layers)} layers ({', '.join(layers[:4])}) have"
-
-
-@check(family="model", stage=2, cost=0.5, causes=[SAME])
-def units_differ_from_each_other(subject: Subject):
-    """The units of a layer differ, at the start or after a few steps of training."""
-    run = subject.once(rehearsal)
-    if not any(run.moved.values()):
-        return skipped("No weight moves.")
-    same, layers = [], 0
-    for name, weight in run.model.named_parameters():
-        layer = run.model.get_submodule(name.rpartition(".")[0])
-        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase) or weight.ndim < 2:
-            continue
-        if len(weight) < 2 or not weight.requires_grad or name not in run.before:
-            continue
-        layers += 1
-        before, after = run.before[name], weight.detach()
-        # To start at zero is usual for layers whose units then part, or alike where each has an input of its own; to
-        # start as copies of something else is not.
-        may_part = not before.any() or getattr(layer, "groups", 1) == len(weight)
-        if _rows_are_equal(before) and (_rows_are_equal(after) or not may_part):
-            same.append(name)
-    if same:
-        return SAME.failed(f"{_named(same)} units that start as copies of one.", layers=same)
-    if copies := _copies(run):
-        return SAME.failed(
-            f"{len(copies)} layers ({', '.join(copies[:4])}) start as copies of each other, and are still the same "
-            f"after {len(run.losses)} steps.",
-            layers=copies,
-        )
-    return passed(f"The units of all {layers} layers differ.")
-
-
-def _copies(run: Rehearsal) -> list[str]:
-    """Weights of different layers that were equal at the start and are after training: made for each other's sake by
-    deepcopy, they get the same inputs and gradients."""
-    after = {name: each.detach() for name, each in run.model.named_parameters() if each.requires_grad}
-    alike: dict[tuple, list[str]] = {}
-    for name in sorted(after.keys() & run.before.keys()):
-        before = run.before[name].double()
-        if before.ndim > 1 and run.moved[name] and float(before.std()):
-            alike.setdefault((before.shape, float(before.sum()), float(before.norm())), []).append(name)
-    return next(
-        (
-            names
-            for names in alike.values()
-            if len(names) > 1 and all(torch.allclose(after[each], after[names[0]], rtol=1e-4) for each in names)
-        ),
-        [],
-    )
-
-
-def _rows_are_equal(weight: torch.Tensor) -> bool:
-    rows = weight.flatten(1)
-    return bool((rows - rows[:1]).abs().max() <= 1e-4 * max(float(rows.abs().max()), 1e-30))

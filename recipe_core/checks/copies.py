@@ -1,0 +1,73 @@
+"""Do units and layers differ from each other? Copies that get the same gradient stay copies."""
+
+import torch
+from torch import nn
+
+from recipe_core.checks.layers import named
+from recipe_core.checks.registry import Cause, check
+from recipe_core.checks.rehearsal import Rehearsal, rehearsal
+from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.subject import Subject
+
+SAME = Cause(
+    "identical-initial-weights",
+    "All units of a layer, or several layers side by side, start the same and get the same gradient: they stay copies "
+    "of one.",
+    "Start the weights at random, as PyTorch does by default; make each layer anew instead of copying one.",
+    0.8,
+)
+
+
+@check(family="model", stage=2, cost=0.5, causes=[SAME])
+def units_differ_from_each_other(subject: Subject):
+    """The units of a layer differ, at the start or after a few steps of training."""
+    run = subject.once(rehearsal)
+    if not any(run.moved.values()):
+        return skipped("No weight moves.")
+    same, layers = [], 0
+    for name, weight in run.model.named_parameters():
+        layer = run.model.get_submodule(name.rpartition(".")[0])
+        if not isinstance(layer, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase) or weight.ndim < 2:
+            continue
+        if len(weight) < 2 or not weight.requires_grad or name not in run.before:
+            continue
+        layers += 1
+        before, after = run.before[name], weight.detach()
+        # To start at zero is usual for layers whose units then part, or alike where each has an input of its own; to
+        # start as copies of something else is not.
+        may_part = not before.any() or getattr(layer, "groups", 1) == len(weight)
+        if _rows_are_equal(before) and (_rows_are_equal(after) or not may_part):
+            same.append(name)
+    if same:
+        return SAME.failed(f"{named(same)} units that start as copies of one.", layers=same)
+    if copies := _copies(run):
+        return SAME.failed(
+            f"{len(copies)} layers ({', '.join(copies[:4])}) start as copies of each other, and are still the same "
+            f"after {len(run.losses)} steps.",
+            layers=copies,
+        )
+    return passed(f"The units of all {layers} layers differ.")
+
+
+def _copies(run: Rehearsal) -> list[str]:
+    """Weights of different layers that were equal at the start and are after training: made for each other's sake by
+    deepcopy, they get the same inputs and gradients."""
+    after = {name: each.detach() for name, each in run.model.named_parameters() if each.requires_grad}
+    alike: dict[tuple, list[str]] = {}
+    for name in sorted(after.keys() & run.before.keys()):
+        before = run.before[name].double()
+        if before.ndim > 1 and run.moved[name] and float(before.std()):
+            alike.setdefault((before.shape, float(before.sum()), float(before.norm())), []).append(name)
+    return next(
+        (
+            names
+            for names in alike.values()
+            if len(names) > 1 and all(torch.allclose(after[each], after[names[0]], rtol=1e-4) for each in names)
+        ),
+        [],
+    )
+
+
+def _rows_are_equal(weight: torch.Tensor) -> bool:
+    rows = weight.flatten(1)
+    return bool((rows - rows[:1]).abs().max() <= 1e-4 * max(float(rows.abs().max()), 1e-30))
