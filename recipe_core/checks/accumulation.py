@@ -61,14 +61,28 @@ def _not_scaled(subject: Subject, told: str, count: int, **evidence: float) -> R
 def _first_is_lost(subject: Subject, run: Rehearsal, count: int) -> bool:
     """Whether the update that several batches make together is the same if the first of them is another."""
     first, *others = _taken(subject, count)
+    if all(torch.equal(*pair) for pair in zip(first, others[-1], strict=True)):
+        return False
+    return _is_the_same(subject, run, [others[-1], *others])
+
+
+def _is_the_same(subject: Subject, run: Rehearsal, batches: list) -> bool:
+    """Whether the first update has the gradient that it has with other batches."""
     with subject.untouched():
-        other = rehearse(subject, count, until_updates=1, batches=[others[-1], *others])
+        other = rehearse(subject, len(batches), until_updates=1, batches=batches)
     found = [each.updates[0].gradients for each in (run, other) if each.updates]
-    if len(found) < 2 or all(torch.equal(*pair) for pair in zip(first, others[-1], strict=True)):
+    if len(found) < 2:
         return False
     pairs = [(one, found[1].get(name)) for name, one in found[0].items()]
     given = [(one, two) for one, two in pairs if one is not None and two is not None]
     return bool(given) and all(torch.equal(one, two) for one, two in given)
+
+
+def _first_part_is_lost(subject: Subject, run: Rehearsal, size: int) -> bool:
+    """The same of the parts of so many samples in which a step takes its batch."""
+    batch = _taken(subject, 1)[0]
+    other = tuple(torch.cat([part[-size:], part[size:]]) for part in batch)
+    return not all(map(torch.equal, batch, other)) and _is_the_same(subject, run, [other])
 
 
 def _taken(subject: Subject, count: int) -> list:
@@ -96,6 +110,10 @@ def _in_parts(subject: Subject, run: Rehearsal):
     whole = len(run.batches[0][1])
     if len(calls) < 2 or sum(len(call.targets) for call in calls) != whole:
         return skipped("Every train step makes an update by its whole batch.")
+    if _first_part_is_lost(subject, run, len(calls[0].targets)):
+        return WASTED.failed(
+            f"The step takes its batch in {len(calls)} parts, and its update is the same whatever the first of them is."
+        )
     total = sum(sum(call.factors) for call in calls)
     device = subject.device
     parts = [torch.cat([getattr(call, name).to(device) for call in calls]) for name in ("outputs", "targets")]

@@ -9,6 +9,7 @@ from recipe_core.checks.lessons import Lesson, Lessons
 
 CONFUSED = 0.3  # share of two classes' samples that are taken for the other: half would be guessing
 SURE = 0.5  # of the usual margin by which validation's own samples are told
+SURELY = 0.2  # share of two classes' samples that are taken for the other so surely: 0.13 at most where none is wrong
 OFTEN = 0.2  # the same of each of several pairs
 APART = 4.0  # deviations of a difference of two shares, of two classes of which training is known to tell nothing
 PER_CLASS = 20  # samples, fewer of which tell nothing of a class
@@ -75,7 +76,7 @@ def surely_taken_for_each_other(both: Lessons) -> str:
         for other in range(one):
             mistaken, usual = _mutual(there, one, other), max(float(apart[one, other]), float(apart[other, one]))
             both_ways = min(float(across[one, other]), float(across[other, one])) >= mistaken
-            if mistaken > CONFUSED and usual < mistaken / 3 and not both_ways:
+            if mistaken > SURELY and usual < mistaken / 3 and not both_ways:
                 return (
                     f"Of the training samples of classes {other} and {one} {mistaken:.0%} or more look like the other, "
                     f"as surely as those of validation look like their own."

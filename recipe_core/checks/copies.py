@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from recipe_core.checks.forward import ROUNDING, batch_of, outputs_of
 from recipe_core.checks.layers import named
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
@@ -36,7 +37,7 @@ def units_differ_from_each_other(subject: Subject):
         # To start at zero is usual for layers whose units then part, or alike where each has an input of its own; to
         # start as copies of something else is not.
         may_part = not before.any() or getattr(layer, "groups", 1) == len(weight)
-        if _rows_are_equal(before) and (_rows_are_equal(after) or not may_part):
+        if _rows_are_equal(before) and (_rows_are_equal(after) or not (may_part or _are_outputs(subject, name))):
             same.append(name)
     if same:
         return SAME.failed(f"{named(same)} units that start as copies of one.", layers=same)
@@ -47,6 +48,20 @@ def units_differ_from_each_other(subject: Subject):
             layers=copies,
         )
     return passed(f"The units of all {layers} layers differ.")
+
+
+@torch.no_grad()
+def _are_outputs(subject: Subject, name: str) -> bool:
+    """Whether each unit of a layer moves one output only, whose targets let it part from the others."""
+    model, x = subject.model().eval(), batch_of(subject)
+    weight = dict(model.named_parameters())[name]
+    before = outputs_of(subject, model, x)
+    weight[0] += 1.0
+    moved = (outputs_of(subject, model, x) - before).abs()
+    if moved.ndim < 2 or moved.shape[1] != len(weight):
+        return False
+    by_output = moved.transpose(0, 1).flatten(1).amax(1)
+    return bool(by_output[0] > 0) and float(by_output[1:].max()) <= ROUNDING * float(by_output[0])
 
 
 def _copies(run: Rehearsal) -> list[str]:

@@ -260,7 +260,7 @@ def _signal(subject: Subject, x: torch.Tensor) -> list[float]:
 
     def look(layer: nn.Module, inputs: object, outputs: object) -> None:
         if isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and len(outputs) == len(x):
-            deviation = float(outputs.detach().float().flatten(1).std(0).mean())
+            deviation = float(outputs.detach().float().reshape(len(x), -1).std(0).mean())
             varied.extend([deviation] if deviation > 0 else [])
 
     hooks = [each.register_forward_hook(look) for each in model.modules() if _has_weights(each)]

@@ -4,8 +4,8 @@
     learner.held_out            # predictions for its own images, each by a learner that did not see it
     learner.predict(other_x)
 
-Kernel ridge regression on pooled pixels and pooled responses to random patches (Coates & Ng 2012): it has a closed
-form, and so has leaving one sample out.
+Kernel ridge regression on pooled pixels, pooled responses to random patches (Coates & Ng 2012) and, of long series, the
+spectrum over time: it has a closed form, and so has leaving one sample out.
 """
 
 import functools
@@ -14,7 +14,10 @@ import torch
 from torch.nn import functional as F
 
 MOST_SIDE = 32  # px; larger images are averaged down
-MOST_PLACES = 256  # of a series
+MOST_PLACES, MOST_PIXELS = 4096, 256  # of a series, for its spectrum and for all else
+LEAST_SPECTRUM, WINDOW = 128, 64  # places; of a series half as long as eight windows the half
+BANDS, TIMES = 16, 8  # of the spectrum
+ALIKE = 0.1  # correlation of neighbours up to four places away, in rows that are series; 0.01 by chance
 MOST_COLUMNS = 6  # of one
 WORDS = 256  # that are told apart
 FILTERS = 64
@@ -56,29 +59,48 @@ class Features:
     """(n, channels, height, width) to (n, features), by what the given images are like."""
 
     def __init__(self, images: torch.Tensor):
-        channels, height, width = images.shape[1:]
-        self._mean = images.mean((0, 2, 3), keepdim=True)
-        self._std = _where_any(images.std((0, 2, 3), keepdim=True))
+        self._has_spectrum, self._loudness = _is_long_series(images), images.std().clamp_min(1e-12)
+        small = self._small(images)
+        channels, height, width = small.shape[1:]
+        self._mean = small.mean((0, 2, 3), keepdim=True)
+        self._std = _where_any(small.std((0, 2, 3), keepdim=True))
         self._patch = tuple(5 if side >= 16 else 3 if side >= 6 else 1 for side in (height, width))
         if self._patch != (1, 1):
-            self._filters, self._bias = self._made_filters((images - self._mean) / self._std)
+            self._filters, self._bias = self._made_filters((small - self._mean) / self._std)
         raw = self._raw(images)
         self._centre, self._scale = raw.mean(0), _where_any(raw.std(0))
         pixels = min(8, height) * min(8, width) * channels
-        # Pixels and patches weigh the same, however many numbers each has.
-        self._scale[:pixels] *= pixels**0.5
-        self._scale[pixels:] *= max(1, raw.shape[1] - pixels) ** 0.5
+        spectrum = self._spectrum(images[:1]).shape[1] if self._has_spectrum else 0
+        # Pixels, patches and the spectrum weigh the same, however many numbers each has.
+        for part in self._scale.split([pixels, raw.shape[1] - pixels - spectrum, spectrum]):
+            part *= max(1, len(part)) ** 0.5
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         return (self._raw(images) - self._centre) / self._scale
 
     def _raw(self, images: torch.Tensor) -> torch.Tensor:
-        images = (images - self._mean) / self._std
+        spectrum = [self._spectrum(images)] if self._has_spectrum else []
+        images = (self._small(images) - self._mean) / self._std
         height, width = images.shape[2:]
         parts = [F.adaptive_avg_pool2d(images, (min(8, height), min(8, width))).flatten(1)]
         if self._patch != (1, 1):
             parts.append(torch.cat([self._responses(each) for each in images.split(CHUNK)]))
-        return torch.cat(parts, 1)
+        return torch.cat([*parts, *spectrum], 1)
+
+    @staticmethod
+    def _small(images: torch.Tensor) -> torch.Tensor:
+        """Long series averaged down."""
+        is_long = images.shape[3] == 1 and images.shape[2] > MOST_PIXELS
+        return F.adaptive_avg_pool2d(images, (MOST_PIXELS, 1)) if is_long else images
+
+    def _spectrum(self, images: torch.Tensor) -> torch.Tensor:
+        """How much of each band of frequencies there is at each time."""
+        if images.shape[2] == 1:
+            images = images.transpose(1, 2)  # rows that are series
+        window = WINDOW if images.shape[2] >= 8 * WINDOW else WINDOW // 2
+        series = (images / self._loudness)[..., 0].flatten(0, 1)
+        found = torch.stft(series, window, window // 4, window=torch.hann_window(window), return_complex=True)
+        return F.adaptive_avg_pool2d(found.abs().log1p()[:, None], (BANDS, TIMES)).reshape(len(images), -1)
 
     def _responses(self, images: torch.Tensor) -> torch.Tensor:
         """How much of each filter, and of its opposite, there is in each ninth of the picture."""
@@ -101,6 +123,19 @@ class Features:
         chosen = (patches[:FILTERS] - mean) @ whiten
         filters = F.normalize(chosen, dim=1) @ whiten
         return filters.reshape(-1, images.shape[1], *size), filters @ mean
+
+
+def _is_long_series(images: torch.Tensor) -> bool:
+    """Of (n, columns, places, 1), or of rows (n, places, 1, 1) whose neighbours are alike, as those of a table are not
+    by themselves."""
+    columns, height, width = images.shape[1:]
+    if width > 1 or height > 1:
+        return width == 1 and height >= LEAST_SPECTRUM
+    if columns < LEAST_SPECTRUM:
+        return False
+    rows = images[..., 0, 0] - images[..., 0, 0].mean(0)
+    rows = rows / _where_any(rows.std(0))
+    return max(abs(float((rows[:, by:] * rows[:, :-by]).mean())) for by in (1, 2, 3, 4)) > ALIKE
 
 
 def _where_any(deviation: torch.Tensor) -> torch.Tensor:

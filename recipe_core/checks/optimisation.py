@@ -1,9 +1,12 @@
 """What does one train step do? Watched from inside: the batch it takes, the gradients it uses, what it moves."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from recipe_core.checks.probe import Replay
 from recipe_core.checks.registry import Cause, check
@@ -15,6 +18,7 @@ from recipe_core.training.checkpoint import seed_everything
 MOST_ACCUMULATED = 64  # batches before one update
 ALONG = 0.1  # cosine with the gradient that no step downhill has
 IDLE = 1e-3  # of the highest rate: what is tuned gets a tenth or a hundredth of it
+OTHER_SEED = 12345
 ROUNDING = 1e-3  # of the norm: gradients of equal weights and batches differ by rounding only
 
 NOT_ZEROED = Cause(
@@ -108,12 +112,33 @@ def _without_rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[st
 
 
 def random_weights(subject: Subject, names: list[str]) -> bool:
-    """Whether a model made with another seed has other values there; loaded weights have not."""
-    first = dict(subject.model().named_parameters())
-    values = {name: first[name].detach().clone() for name in names if name in first}
-    torch.manual_seed(12345)
-    second = dict(subject.pipeline.model_fn().named_parameters())
-    return any(not torch.equal(value, second[name].detach().to(value)) for name, value in values.items())
+    """Whether a model made with another seed has other values there; loaded weights have not.
+
+    A model_fn that sets a seed of its own gives the same values all over: then that seed is another one, too.
+    """
+    first = {name: each.detach().clone() for name, each in subject.model().named_parameters() if not is_lazy(each)}
+    torch.manual_seed(OTHER_SEED)
+    differ = _differing(first, subject.pipeline.model_fn())
+    if not differ:
+        with _other_seeds():
+            differ = _differing(first, subject.pipeline.model_fn())
+    return not differ.isdisjoint(names)
+
+
+def _differing(values: dict[str, torch.Tensor], model: nn.Module) -> set[str]:
+    named = dict(model.named_parameters())
+    return {name for name, value in values.items() if not torch.equal(value, named[name].detach().to(value))}
+
+
+@contextlib.contextmanager
+def _other_seeds() -> Iterator[None]:
+    """Within the block torch.manual_seed sets another seed than it is given."""
+    usual = torch.manual_seed
+    torch.manual_seed = lambda seed: usual(int(seed) + OTHER_SEED)
+    try:
+        yield
+    finally:
+        torch.manual_seed = usual
 
 
 @check(family="optimisation", stage=2, cost=0.5, causes=[NOTHING, CLIPPED])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import axis_of_classes, can_be_said, outputs_off, varied
+from recipe_core.checks.losses import as_shares, axis_of_classes, can_be_said, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import Answers, answers_are_heard, evaluate, own_outputs, place_of_forward
@@ -22,6 +22,9 @@ DISTANCES = re.compile(r"^(?!.*(ub|bias|cent)).*(mae|mse)|^(val_)?loss$")  # of 
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
 HARDLY_SURE = 0.05  # of the scores of what is said for sure
+MOST_BY_CHANCE = 0.05  # of the outputs that are all wrong: what a decoder makes of them may be right
+AREAS = re.compile(r"auc|roc|average_precision|(^|_)m?ap($|_)")  # under curves, over all thresholds
+RIGHT = 0.7  # of the answers
 FAR = 100  # times the largest target
 
 OTHER_OUTPUT = Cause(
@@ -181,7 +184,7 @@ def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:
 @check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
 def accuracy_of_several_answers_is_right(subject: Subject):
     """Where a sample has several labels, or one for each of its places, an accuracy is 1 for outputs that are all
-    right."""
+    right, and 0 for outputs that are all wrong."""
     y, classes = subject.val.y, subject.pipeline.num_classes
     if not classes or labels_of(y, classes) is not None or not answers_are_heard(subject):
         return skipped("There are not several answers a sample that can be replaced.")
@@ -193,6 +196,11 @@ def accuracy_of_several_answers_is_right(subject: Subject):
     )
     for name in (each for each in right if is_accuracy(each) or MEANS.search(each.lower())):
         if any(_near(right[name], unit) for unit in (1, 100)):
+            if is_accuracy(name) and wrong[name] > MOST_BY_CHANCE * right[name]:
+                return WRONG.failed(
+                    f"{name} is {wrong[name]:.4g} for outputs that are all wrong: it counts places that only fill "
+                    "up, or others that nobody asks about."
+                )
             continue
         said = f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones"
         axis = _axis_looked_along(subject, right[name])
@@ -273,6 +281,47 @@ def scores_are_cut_at_zero(subject: Subject):
                 f"{below[name]:.4g} where they are {BELOW}: scores are cut at one half as if they were probabilities."
             )
     return passed("They do.")
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def areas_depend_on_how_sure_answers_are(subject: Subject):
+    """The area under a curve over all thresholds becomes another one where the same answers are sure in another
+    order."""
+    outputs = [_partly_right(subject, seed) for seed in (0, 1)] if answers_are_heard(subject) else [None]
+    known = [each for each in outputs if each is not None]
+    if not known:
+        return skipped("It is not known how an answer would be said more or less surely.")
+    one, other, right = (
+        evaluate(subject, subject.model(), each, [subject.val]).metrics
+        for each in (*map(_always, known), outputs_off(subject, 0))
+    )
+    for name in filter(AREAS.search, one):
+        if (
+            one[name] == other.get(name)
+            and math.isfinite(one[name])
+            and not _near(right.get(name, math.nan), one[name])
+        ):
+            return WRONG.failed(
+                f"{name} is {one[name]:.4g} for answers of which {RIGHT:.0%} are right, whichever are surer: it "
+                "is computed from what is decided, not from scores."
+            )
+    return passed("It does, or there is none.")
+
+
+def _partly_right(subject: Subject, seed: int) -> torch.Tensor | None:
+    """Outputs of which the same are right for each seed, and others are sure; None where that cannot be said."""
+    like, y, classes = subject.once(own_outputs), subject.val.y.float(), subject.pipeline.num_classes
+    labels = labels_of(subject.val.y, classes)
+    shape = (len(y), *([] if labels is not None else y.shape[1:]))
+    right = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < RIGHT
+    sure = 0.2 + 3 * torch.rand(shape, generator=torch.Generator().manual_seed(seed + 1))
+    if not classes or not can_be_said(subject):
+        return None
+    if labels is not None:
+        return answers(torch.where(right, labels, (labels + 1) % classes), like, sure)
+    if like.shape[1:] != y.shape[1:] or not bool(((y == 0) | (y == 1)).all()):
+        return None
+    return as_shares((2 * torch.where(right, y, 1 - y) - 1) * sure, like)
 
 
 def _scores(subject: Subject, sure: float) -> torch.Tensor | None:

@@ -3,6 +3,7 @@
 from tests.checks.zoo import (  # noqa: F401  (importing them registers their cases)
     data_inputs,
     data_labels,
+    eighteenth_look,
     eighth_look,
     eighth_look_steps,
     evaluation_bugs,
