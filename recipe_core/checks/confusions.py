@@ -1,6 +1,7 @@
 """Which classes does a learner take for which? Classes that are told apart in validation and not in training."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ OFTEN = 0.2  # the same of each of several pairs
 APART = 4.0  # deviations of a difference of two shares, of two classes of which training is known to tell nothing
 PER_CLASS = 20  # samples, fewer of which tell nothing of a class
 MOST_CLASSES = 200
+BY_CHANCE = 3.0  # deviations of a share that guessing has
 AMONG = 0.1  # of the samples of one class: what those of another, called so, make up at least
 
 
@@ -82,6 +84,52 @@ def surely_taken_for_each_other(both: Lessons) -> str:
                     f"as surely as those of validation look like their own."
                 )
     return ""
+
+
+def never_told_apart(both: Lessons) -> str:
+    """Two classes of which training tells nothing, neither of its own samples nor of validation's, where fewer samples
+    of validation tell much."""
+    train, val, classes = both.train, both.val, both.train.targets.shape[1]
+    if train.labels is None or val.labels is None or not val.targets.shape[1] == classes <= MOST_CLASSES:
+        return ""
+    for one in range(classes):
+        for other in range(one):
+            pairs = ((train, train.learner.held_out), (val, both.across), (val, val.learner.held_out))
+            own, across, known = (_right_of_two(*pair, one, other) for pair in pairs)
+            learnt = known.share - 0.5
+            if (
+                known.count >= 2 * PER_CLASS
+                and own.count >= known.count
+                and learnt > APART * known.error
+                and all(each.share - 0.5 < min(BY_CHANCE * each.error, learnt / 3) for each in (own, across))
+            ):
+                return (
+                    f"Of classes {other} and {one} training tells {own.share:.0%} of its own samples rightly and "
+                    f"{across.share:.0%} of validation's, as guessing does; validation tells {known.share:.0%} of its "
+                    "own."
+                )
+    return ""
+
+
+@dataclass(frozen=True)
+class _Right:
+    """The share of samples of two classes that are told rightly, and its standard error where that is by chance."""
+
+    share: float
+    count: int
+
+    @property
+    def error(self) -> float:
+        return 0.5 / math.sqrt(max(1, self.count))
+
+
+def _right_of_two(split: Lesson, scores: torch.Tensor, one: int, other: int) -> _Right:
+    """By the higher of the scores of these two; each class counts as much."""
+    assert split.labels is not None
+    higher = scores[:, one] > scores[:, other]
+    own = [(higher == (label == one))[split.labels == label] for label in (one, other)]
+    least = min(len(each) for each in own)
+    return _Right(sum(float(each.double().mean()) for each in own) / 2 if least else 0.5, 2 * least)
 
 
 def _surely(split: Lesson, scores: torch.Tensor, least: float) -> torch.Tensor:

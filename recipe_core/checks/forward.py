@@ -20,6 +20,7 @@ PARTS = 16  # of a text that are changed one after the other
 RGB, ONE_MIXTURE = 3, 1e-6  # channels; of the largest variance of their gradients, that is left of the second
 SURE = 6.0  # deviations of what shuffled labels give
 MOST_DEAF = 0.5  # of the texts: those that nothing fills up may be heard all the same
+FEWEST_FILLED = 4  # texts
 FADED = 1e-4  # of the largest influence
 AXES = {2: ("columns",), 3: ("places", "columns"), 4: ("channels", "rows", "columns")}
 AXES[5] = ("pictures", "frames", "rows", "columns")  # several pictures, or a clip with its channels before or behind
@@ -228,12 +229,14 @@ def outputs_follow_the_input(subject: Subject):
     # What fills up a text stays, and what is at its place in all, as a sign where it begins; words become others.
     if not x.is_floating_point():
         other = outputs_of(subject, model, torch.where((x == 0) | (x == x[:1]).all(0), x, first))
-        same = (other == outputs).flatten(1).all(1) if len(other) == len(x) else (other == outputs).all()[None]
+        same = (other == outputs).reshape(len(x), -1).all(1) if len(other) == len(x) else (other == outputs).all()[None]
         if float(same.float().mean()) > MOST_DEAF:
             return DEAF.failed(
                 f"For {float(same.float().mean()):.0%} of the texts other words leave the outputs exactly as they are: "
                 "only where they are filled up counts."
             )
+        if told := _heard_beside_filling(subject, model, x, outputs):
+            return DEAF.failed(told)
     influence = _influence(subject, model, first)
     if influence is None:
         return skipped("No gradient reaches the input.")
@@ -255,6 +258,26 @@ def outputs_follow_the_input(subject: Subject):
                 f"{share:.0%} of the inputs' {name}{side} have no influence on the outputs.", share=share
             )
     return passed("All channels and regions have an influence.")
+
+
+def _heard_beside_filling(subject: Subject, model: nn.Module, x: torch.Tensor, outputs: torch.Tensor) -> str:
+    """Whether texts that are filled up are deaf to their first third, whatever it is, as others are not."""
+    places, length = torch.arange(x.shape[1], device=x.device), (x != 0).sum(1)
+    of_others = x[torch.roll(torch.arange(len(x), device=x.device), 1)]
+    begins = (places < length[:, None] // 3) & (x != 0) & (of_others != 0)
+    other = outputs_of(subject, model, torch.where(begins, of_others, x))
+    if len(other) != len(x):
+        return ""
+    deaf = (other == outputs).reshape(len(x), -1).all(1)
+    changed = ((of_others != x) & begins).any(1)
+    whole = changed & (x != 0).all(1)
+    filled_up = changed & (x[:, 0] != 0) & (x[:, -1] == 0)
+    if int(filled_up.sum()) < FEWEST_FILLED or not bool(deaf[filled_up].all()) or bool(deaf[whole].any()):
+        return ""
+    return (
+        f"Of {int(filled_up.sum())} texts that are filled up other words in their first third leave the outputs just "
+        "as they are: only what lies beside the filling counts."
+    )
 
 
 def _parts_are_lost(subject: Subject, x: torch.Tensor, influence: torch.Tensor) -> Result | None:

@@ -12,6 +12,7 @@ from recipe_core.checks.blocks import wrong_block
 from recipe_core.checks.confusions import (
     MOST_CLASSES,
     called_another,
+    never_told_apart,
     parted_by_augmentation,
     surely_taken_for_each_other,
     taken_for_each_other,
@@ -248,7 +249,12 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     alone = not any(relatives(split.images) > FAMILY for split in (both.train, both.val))
     if alone and not changes_from_pass_to_pass(subject) and (said := called_another(both)):
         yield PARTLY.failed(said)
-    elif said := taken_for_each_other(both) or surely_taken_for_each_other(both) or _untold(both):
+    elif said := (
+        taken_for_each_other(both)
+        or surely_taken_for_each_other(both)
+        or (never_told_apart(both) if alone else "")
+        or _untold(both)
+    ):
         cause = CHANGED if _augmented(subject) else PARTLY
         yield cause.failed(said)
     elif said := _parted(subject, both):
