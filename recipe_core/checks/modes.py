@@ -5,8 +5,8 @@ import itertools
 import torch
 from torch import nn
 
-from recipe_core.checks.forward import MIXED
 from recipe_core.checks.metrics import labels_of
+from recipe_core.checks.mixing import MIXED
 from recipe_core.checks.rates import PATIENT
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import acts_by_mode, rehearsal, rehearse
