@@ -11,7 +11,10 @@ from recipe_core.checks.targets import labels_of
 
 FEWEST_SAMPLES, FEWEST_COLUMNS = 100, 4
 MOST_NUMBERS = 4096  # of an input, that are looked at one by one
+MOST_COLUMNS, ROUGHLY = 64, 1e-3  # of a table; of a deviation: columns are rounded to float32, or to three digits
 EXACT = 1e-5  # of a deviation: rounding
+
+FEWEST_GROUPS, SHARED = 20, 0.5  # of rows with one value of a column; of the rows, that are in groups of several
 
 GIVEAWAY = Cause(
     "target-among-inputs",
@@ -37,6 +40,55 @@ def no_input_is_the_target(subject: Subject) -> Result:
         if _is_same(values, target.float()):
             return GIVEAWAY.failed(f"{name} is the target, on another scale, in all {len(x)} training samples.")
     return passed("None is.")
+
+
+@check(family="data", stage=1, cost=0.4, causes=[GIVEAWAY])
+def no_column_is_made_of_the_targets(subject: Subject) -> Result:
+    """No column is the mean target of the rows that share its value, as of one shop or town, validation's included."""
+    train, val, classes = subject.drawn_train, subject.drawn_val, subject.pipeline.num_classes
+    if train.x.ndim != 2 or not train.x.is_floating_point() or not (train.complete and val.complete):
+        return skipped("The inputs are no rows of numbers, or too many to look at all.")
+    x, targets = torch.cat([train.x, val.x]).double(), _columns(torch.cat([train.y, val.y]), classes)
+    for at in range(min(x.shape[1], MOST_COLUMNS)):
+        if _are_means_of_groups(x[:, at], targets):
+            return GIVEAWAY.failed(
+                f"Input {at} is the mean target of the rows that share its value, computed over both splits: each row "
+                "of validation is told something of its own target.",
+                column=at,
+            )
+    return passed("None is.")
+
+
+def _columns(y: torch.Tensor, classes: int) -> torch.Tensor:
+    """float (n, columns): numbers, or one column for each class."""
+    labels = labels_of(y, classes)
+    if labels is not None and classes <= MOST_COLUMNS:
+        return torch.nn.functional.one_hot(labels.clamp_min(0)).double()
+    return y.reshape(len(y), -1).double()
+
+
+def _are_means_of_groups(values: torch.Tensor, targets: torch.Tensor) -> bool:
+    """Whether each value is the mean of one of the targets over the rows that have it, on any scale, drawn towards some
+    number by as many rows as one likes (Micci-Barreca 2001).
+
+    Then n * mean = (n + k) * value - k * prior for groups of n rows; on a scale of its own, value is a * column + b.
+    So n * mean is exactly a sum of n * column, n, column and 1.
+
+    Args:
+        values: float (n,).
+        targets: float (n, outputs).
+    """
+    known, group, sizes = values.unique(return_inverse=True, return_counts=True)
+    if len(known) < FEWEST_GROUPS or float(sizes[sizes > 1].sum()) < SHARED * len(values) or len(sizes.unique()) < 2:
+        return False
+    counts, column, targets = sizes.double(), (known - known.mean()) / known.std(), targets - targets.mean(0)
+    sums = torch.zeros(len(known), targets.shape[1], dtype=torch.float64).index_add_(0, group, targets)
+    features = torch.stack([counts * column, counts, column, torch.ones_like(column)], 1)
+    missed = sums - features @ torch.linalg.lstsq(features, sums).solution
+    exact = missed.square().mean(0).sqrt() < ROUGHLY * sums.std(0)
+    # What the column alone decides, row by row, is no mean of any rows.
+    within = (targets - (sums / counts[:, None])[group]).square().mean(0) > ROUGHLY * targets.square().mean(0)
+    return bool((exact & within).any())
 
 
 def _numbers(x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

@@ -276,19 +276,13 @@ def _untold(both: Lessons) -> str:
         train = agreement(both.train.learner.held_out[:, one], both.train.targets[:, one])
         val = agreement(both.val.learner.held_out[:, one], both.val.targets[:, one])
         on_val = agreement(across[:, one], both.val.targets[:, one])
-        both_vary = min(_samples_that_vary(each.targets[:, place]) for each in (both.train, both.val)) >= PER_CLASS
+        both_vary = bool(both.places[place])
         if both_vary and val > TOLD and max(train, on_val) < val / 3 and _tells(both.val, place):
             return (
                 f"Of target {place} held-out samples tell {val:.0%} of the variance in validation, but "
                 f"{max(0, train):.0%} in training."
             )
     return ""
-
-
-def _samples_that_vary(targets: torch.Tensor) -> float:
-    """About how many samples make a target's variance; 0 where there is none."""
-    squares = (targets - targets.mean()).double().square()
-    return float(squares.sum().square() / squares.square().sum().clamp_min(1e-30))
 
 
 def _tells(split: Lesson, place: int) -> bool:

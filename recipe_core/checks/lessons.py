@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from recipe_core.checks.learner import Learner, as_images
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import labels_of
+from recipe_core.checks.targets import labels_of, targets_are_read
 
 MOST = 1000  # samples of a split: a learner of so many takes two seconds
 ALIKE = 10.0  # times the deviation of the other split's targets, and deviations of theirs away: of one scale
+SEVERAL = 10  # samples that make a target's variance
 NULLS = 20  # shufflings: enough for a mean and a deviation
 
 
@@ -104,6 +105,14 @@ class Lessons:
         """(n, outputs) of the training images, as learnt in validation."""
         return self.val.learner.predict(self.train.images)
 
+    @functools.cached_property
+    def places(self) -> torch.Tensor:
+        """bool (outputs,): of which targets several samples of each split make the variance: a place that one text
+        alone reaches tells nothing of the others."""
+        shared = min(self.train.targets.shape[1], self.val.targets.shape[1])
+        vary = [samples_that_vary(each.targets[:, :shared]) >= SEVERAL for each in (self.train, self.val)]
+        return vary[0] & vary[1]
+
     @property
     def usable(self) -> bool:
         """Whether something can be learnt from both, and asked about the other."""
@@ -123,10 +132,18 @@ def agreement(scores: torch.Tensor, targets: torch.Tensor) -> float:
     return float((scores * centred).sum() / centred.square().sum().clamp_min(1e-12))
 
 
+def samples_that_vary(targets: torch.Tensor) -> torch.Tensor:
+    """(outputs,) about how many samples make the variance of each; 0 where there is none."""
+    squares = (targets - targets.mean(0)).double().square()
+    return squares.sum(0).square() / squares.square().sum(0).clamp_min(1e-30)
+
+
 def lessons(subject: Subject) -> Lessons:
     """Of both splits, as the network sees them."""
-    classes = subject.pipeline.num_classes
-    return Lessons(lesson(subject.drawn_train, classes), lesson(subject.drawn_val, classes))
+    classes, samples = subject.pipeline.num_classes, [subject.drawn_train, subject.drawn_val]
+    if not classes and not subject.once(targets_are_read):  # they may be anything, and nothing is to be learnt of them
+        samples = [Sample([(x, torch.zeros_like(y)) for x, y in each.batches], False, 0.0) for each in samples]
+    return Lessons(*(lesson(each, classes) for each in samples))
 
 
 def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:

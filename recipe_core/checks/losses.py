@@ -19,6 +19,7 @@ from recipe_core.training.checkpoint import seed_everything
 
 ROUNDING = 2e-3  # relative
 MOST_DIVIDED, HALVINGS = 100.0, 40  # temperatures that are looked for
+WRONG_BY = (0.45, 0.9)  # cosines are 1 at most
 SAME_SCALE = 1.5  # times: dropout makes it a little uncertain
 ABOUT_NOTHING = 0.05  # of the loss of other outputs: means and deviations of two splits differ a little
 HARDLY = 0.9  # of the loss of wrong outputs, that right ones have
@@ -203,7 +204,7 @@ def loss_of_known_outputs_is_right(subject: Subject):
             return WRONG.failed(
                 f"The loss is {loss:.4g}, that of a softmax along axis {along} instead of over the classes."
             )
-    if (by := _temperature(subject, loss)) and abs(math.log(by * _scale_in_steps(subject))) > math.log(SAME_SCALE):
+    if (by := _temperature(subject, loss)) and _is_other_scale(by * _scale_in_steps(subject), subject):
         return SUMMED.failed(
             f"The loss is {loss:.4g}, that of outputs divided by {by:.3g}, as in the train step they are not: it is "
             "on another scale than the training loss."
@@ -302,6 +303,29 @@ def _temperature(subject: Subject, loss: float) -> float | None:
         low, high = (middle, high) if of(middle) > loss else (low, middle)
     again = _loss(subject, varied(subject, 1), [subject.val])
     return low if _near(of(low), loss) and _near(of(low, 1), again) else None
+
+
+def _is_other_scale(scale: float, subject: Subject) -> bool:
+    """Whether neither outputs as they are nor the training loss, which may scale them itself, are of this scale."""
+    return all(abs(math.log(scale * by)) > math.log(SAME_SCALE) for by in (1.0, _scale_in_loss(subject)))
+
+
+def _scale_in_loss(subject: Subject) -> float:
+    """What the training loss multiplies outputs by before its softmax, as large margins on cosines do: by that it grows
+    where answers become more wrong."""
+    labels, classes = labels_of(subject.val.y, subject.pipeline.num_classes), subject.once(own_outputs).shape[1]
+    assert labels is not None
+    answers = [each * F.one_hot((labels + 1) % classes, classes).float() for each in WRONG_BY]
+    try:
+        less, more = (float(subject.pipeline.loss_fn(*_to(subject, (each, subject.val.y)))) for each in answers)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        return 1.0
+    low, high = 1 / MOST_DIVIDED, MOST_DIVIDED
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        grown = [float(F.cross_entropy(middle * each, labels)) for each in answers]
+        low, high = (middle, high) if grown[1] - grown[0] < more - less else (low, middle)
+    return low
 
 
 def _scale_in_steps(subject: Subject) -> float:

@@ -37,6 +37,7 @@ def images_do_not_see_each_other(subject: Subject):
     x = batch_of(subject)
     if len(x) < 4:
         return skipped("The batches are too small.")
+    rows = _alone if _of_pairs(subject, x) else _rows
     others, order = [], []
     for model in (subject.once(settled), stirred(subject)):
         half = len(x) // 2
@@ -47,9 +48,10 @@ def images_do_not_see_each_other(subject: Subject):
         for kept in (torch.arange(len(x)) < half, torch.arange(len(x)) >= half):
             mixed = x.clone()
             mixed[~kept] = new[~kept]
-            others.append(most(plain[kept] - outputs_of(subject, model, mixed)[kept]) / spread(plain))
+            others.append(most(rows(plain, kept) - rows(outputs_of(subject, model, mixed), kept)) / spread(plain))
         if not _is_random(subject, model, x):  # chance, too, gives each place its own
-            order.append(most(outputs_of(subject, model, x.flip(0)).flip(0) - plain) / spread(plain))
+            backwards = torch.arange(len(x) - 1, -1, -1)
+            order.append(most(rows(outputs_of(subject, model, x.flip(0)), backwards) - plain) / spread(plain))
     if max(others) > ROUNDING * 10:
         return MIXED.failed(
             f"Other samples in one half of a batch change the outputs of the other half, by {max(others):.2g} of their "
@@ -69,6 +71,21 @@ def images_do_not_see_each_other(subject: Subject):
             "Its batch norms keep no statistics and see each batch in evaluation, too; is that meant?", 0.3
         )
     return passed("They stay as they are.")
+
+
+def _rows(outputs: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    return outputs[kept]
+
+
+def _alone(outputs: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Of outputs for pairs, those of pairs among the samples that are kept."""
+    return outputs[kept][:, kept]
+
+
+def _of_pairs(subject: Subject, x: torch.Tensor) -> bool:
+    """Whether the outputs are one for each pair of samples in a batch, as similarities are."""
+    sizes = [outputs_of(subject, subject.model().eval(), each).shape for each in (x, x[: len(x) // 2])]
+    return [tuple(each) for each in sizes] == [(len(x), len(x)), (len(x) // 2, len(x) // 2)]
 
 
 def _deaf_by_mixing(subject: Subject, x: torch.Tensor) -> str:

@@ -242,9 +242,9 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     splits = (both.train, both.val)
     if min(len(split.images) for split in splits) < FEWEST or _are_told_otherwise(subject, both):
         return None
-    own = told_right(both.train, both.train.learner.held_out)
-    among = told_right(both.val, both.val.learner.held_out)
-    across = told_right(both.val, both.across_in_units)
+    own = told_right(both.train, both.train.learner.held_out, both.places)
+    among = told_right(both.val, both.val.learner.held_out, both.places)
+    across = told_right(both.val, both.across_in_units, both.places)
     lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_ROWS if subject.drawn_train.x.ndim == 2 else LOST

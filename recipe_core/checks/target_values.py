@@ -12,7 +12,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import labels_of
+from recipe_core.checks.targets import labels_of, targets_are_read
 from recipe_core.checks.wanted import is_error
 
 IGNORED = -100  # the label that torch's losses leave out by default
@@ -220,6 +220,8 @@ def targets_of_both_splits_are_on_one_scale(subject: Subject) -> Result:
     train, val = (each[:, :: max(1, each.shape[1] // MOST_TARGETS)] for each in (train, val))  # some pixels of images
     if subject.pipeline.num_classes or train.shape[1] != val.shape[1] or min(len(train), len(val)) < FEWEST:
         return skipped("There are no targets of a regression, or too few.")
+    if not subject.once(targets_are_read):
+        return skipped("The loss does not look at the targets.")
     quarters = torch.tensor([0.25, 0.5, 0.75])
     (low, middle, high), (val_low, val_middle, val_high) = train.quantile(quarters, 0), val.quantile(quarters, 0)
     spread, val_spread = (high - low).clamp_min(1e-9), (val_high - val_low).clamp_min(1e-9)

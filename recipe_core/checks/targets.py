@@ -1,7 +1,16 @@
 """What targets mean: labels out of whatever form a loss takes them in, and outputs that would be right answers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch.nn import functional as F
+
+from recipe_core.training.checkpoint import seed_everything
+
+if TYPE_CHECKING:
+    from recipe_core.checks.subject import Subject
 
 SURE = 8.0  # logit of an answer without doubt
 
@@ -62,3 +71,21 @@ def as_outputs(logits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _are_shares(outputs: torch.Tensor) -> bool:
     return bool((outputs >= 0).all() and (outputs <= 1).all()) and bool((outputs > 0).any())
+
+
+@torch.no_grad()
+def targets_are_read(subject: Subject) -> bool:
+    """Whether the loss changes with the targets: one that compares the samples of a batch need not look at them."""
+    model = subject.model().eval()
+    for x, y in subject.train.batches[:2]:
+        outputs, own = subject.pipeline.forward(model, x.to(subject.device)), y.to(subject.device)
+        found = []
+        for targets in (own, own.flip(0), own.roll(1, 0)):
+            seed_everything(0)
+            try:
+                found.append(float(subject.pipeline.loss_fn(outputs, targets).float().mean()))
+            except (RuntimeError, ValueError, IndexError, TypeError):
+                return True
+        if len(set(found)) > 1 or torch.equal(own, own.flip(0)):
+            return True
+    return False

@@ -41,7 +41,7 @@ def best_change(subject: Subject) -> Undone:
     best = max(gains, key=lambda name: gains[name], default="")
     if not gains.get(best):
         return Undone(gains, "", 0.0)
-    before = float(told_right(both.val.first(ASKED), both.across_in_units[:ASKED]).mean())
+    before = float(told_right(both.val.first(ASKED), both.across_in_units[:ASKED], both.places).mean())
     return Undone(gains, best, before + gains[best], before)
 
 
@@ -68,11 +68,11 @@ def _changes(images: torch.Tensor) -> dict[str, Change]:
 def gained(both: Lessons, change: Change) -> float:
     """How much more of validation is told right after a change of its images; 0 where that may be chance."""
     asked = both.val.first(ASKED)
-    before = told_right(asked, both.across_in_units[:ASKED])
+    before = told_right(asked, both.across_in_units[:ASKED], both.places)
     if float(before.mean()) >= 1 - GAIN:
         return 0.0  # there is no more to gain
     changed = both.train.learner.predict(change(asked.images))
-    after = told_right(asked, both.train.in_units_of(asked, changed))
+    after = told_right(asked, both.train.in_units_of(asked, changed), both.places)
     differences = after - before
     gain = float(differences.mean())
     if gain <= GAIN:
@@ -81,8 +81,10 @@ def gained(both: Lessons, change: Change) -> float:
     return gain if gain > SURE * error else 0.0
 
 
-def told_right(split: Lesson, scores: torch.Tensor) -> torch.Tensor:
-    """(n,) 1 where the label is told; in regression how much of the target's variance is told."""
+def told_right(split: Lesson, scores: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(n,) 1 where the label is told; in regression how much of the variance of the targets at these places, or of
+    all if at none, is told."""
     if split.labels is not None:
         return (scores.argmax(1) == split.labels).double()
-    return 1 - (scores - split.targets).square().mean(1).clamp_max(4)
+    missed = scores - split.targets
+    return 1 - (missed[:, places] if bool(places.any()) else missed).square().mean(1).clamp_max(4)
