@@ -47,6 +47,12 @@ def units_differ_from_each_other(subject: Subject):
             f"after {len(run.losses)} steps.",
             layers=copies,
         )
+    if repeated := _repeated(run.model):
+        return SAME.unsure(
+            f"{repeated[0]} and {repeated[1]} are one and the same block, {len(repeated)} in all, as [Block()] * n "
+            "makes them: one set of weights in place of several. Is that meant?",
+            0.4,
+        )
     return passed(f"The units of all {layers} layers differ.")
 
 
@@ -81,6 +87,20 @@ def _copies(run: Rehearsal) -> list[str]:
         ),
         [],
     )
+
+
+def _repeated(model: nn.Module) -> list[str]:
+    """The places of one block with weights in a list or sequence that holds it more than once."""
+    for name, container in model.named_modules():
+        if not isinstance(container, nn.ModuleList | nn.Sequential):
+            continue
+        places: dict[int, list[str]] = {}
+        for at, block in enumerate(container):
+            if any(each.ndim > 1 for each in block.parameters()):
+                places.setdefault(id(block), []).append(f"{name}.{at}" if name else str(at))
+        if found := next((each for each in places.values() if len(each) > 1), None):
+            return found
+    return []
 
 
 def _rows_are_equal(weight: torch.Tensor) -> bool:

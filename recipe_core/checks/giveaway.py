@@ -49,6 +49,8 @@ def no_column_is_made_of_the_targets(subject: Subject) -> Result:
     if train.x.ndim != 2 or not train.x.is_floating_point() or not (train.complete and val.complete):
         return skipped("The inputs are no rows of numbers, or too many to look at all.")
     x, targets = torch.cat([train.x, val.x]).double(), _columns(torch.cat([train.y, val.y]), classes)
+    if not (x.isfinite().all() and targets.isfinite().all()):
+        return skipped("Some numbers are not finite.")
     for at in range(min(x.shape[1], MOST_COLUMNS)):
         if _are_means_of_groups(x[:, at], targets):
             return GIVEAWAY.failed(

@@ -26,7 +26,7 @@ MIXED = Cause(
     "Look for view or reshape where permute is meant, and for sums, means, softmax, attention or positions over "
     "dimension 0.",
     0.9,
-    follows=("model-keeps-state",),
+    follows=("model-keeps-state", "layers-unregistered"),
 )
 
 

@@ -337,4 +337,6 @@ def one_output_per_class(subject: Subject):
         return MISMATCHED.failed(f"{shape[1]} outputs for {classes} classes.")
     if shape[1] == classes or (classes == 2 and shape[1] == 1):
         return passed(f"{shape[1]} outputs for {classes} classes.")
+    if shape[1] == classes - 1 and len(subject.once(objective).targets.unique()) == classes:
+        return passed(f"{shape[1]} outputs for {classes} classes in order: whether it is more than each but the last.")
     return MISMATCHED.unsure(f"{shape[1]} outputs for {classes} classes; is that on purpose?")

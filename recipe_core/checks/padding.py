@@ -15,6 +15,7 @@ MOST, FEWEST = 16, 4  # texts that are asked about
 # Of the spread between texts. A maximum over places changes a little where a convolution ends, by .01 to .23; a mean
 # or attention over all places, or the last state of a recurrence, by .28 to 5 (GRUs, convolutions, transformers).
 CHANGED, TOUCHED = 0.3, 0.01
+OFTEN, MUCH_MORE = 0.02, 5  # of the places; times as many in a row at the end as chance would leave there
 
 PADDING = Cause(
     "padding-read",
@@ -26,17 +27,56 @@ PADDING = Cause(
 )
 
 
+TAKEN = Cause(
+    "word-taken-for-filling",
+    "The number that fills up shorter texts stands for a word, too, which the model leaves out.",
+    "Number words from 1 on, unknown ones as well, and keep 0 for what fills up.",
+    0.5,
+)
+
+
+@check(family="data", stage=1, cost=0.5, causes=[TAKEN])
+def no_word_is_taken_for_filling(subject: Subject) -> Result:
+    """The number that fills up texts, and that the model leaves out, stands for no word between others."""
+    splits = subject.drawn_train.x, subject.drawn_val.x
+    if any(x.is_floating_point() or x.ndim != 2 for x in splits):
+        return skipped("The inputs are no texts.")
+    shares = [_share_inside(x) for x in splits]
+    if min(shares) < OFTEN:
+        return passed("It does not.")
+    # Where zero means that nothing happened, as many are in a row at the end as elsewhere.
+    if any(_behind(x) < MUCH_MORE * share / (1 - share) for x, share in zip(splits, shares, strict=True)):
+        return passed("It is no more at the end of texts than within.")
+    texts = _filled_up(subject.train.batches[0][0])
+    change = _change(subject, subject.once(settled), texts) if len(texts) >= FEWEST else None
+    if change is None or not change <= TOUCHED:
+        return passed("The model does not leave it out.")
+    return TAKEN.unsure(
+        f"Of the numbers between the first and the last word of the texts {min(shares):.1%} are {FILLER}, which the "
+        "model leaves out as what fills up. Are they a word of their own?"
+    )
+
+
+def _share_inside(x: torch.Tensor) -> float:
+    """How many of the places up to the last word are like what fills up."""
+    within = torch.arange(x.shape[1], device=x.device) < _lengths(x)[:, None]
+    return float((x == FILLER)[within].float().mean())
+
+
+def _behind(x: torch.Tensor) -> float:
+    """How many places are filled up behind the last word, on average."""
+    return float((x.shape[1] - _lengths(x)).float().mean())
+
+
 @check(family="model", stage=2, cost=0.5, causes=[PADDING])
 def padding_changes_nothing(subject: Subject) -> Result:
     """A text alone, without what fills it up, has the outputs that it has beside longer ones."""
     words = subject.train.batches[0][0]
     if not subject.parts.tell_filler(words):
         return skipped("No mask or length says which places of a text are filled up.")
-    length = (words != FILLER).long().mul(torch.arange(1, words.shape[1] + 1, device=words.device)).max(1).values
-    filled_up = ((length < words.shape[1]) & (length > 0) & (words[:, 0] != FILLER)).nonzero().flatten()[:MOST]
-    if len(filled_up) < FEWEST:
+    texts = _filled_up(words)
+    if len(texts) < FEWEST:
         return skipped("Hardly a text is filled up behind its words.")
-    texts = [(words[at], int(length[at])) for at in filled_up.tolist()]
     found = [_change(subject, model, texts) for model in (subject.model().eval(), subject.once(settled))]
     if any(each is None for each in found):
         return skipped("The model takes texts of one length only.")
@@ -49,6 +89,18 @@ def padding_changes_nothing(subject: Subject) -> Result:
     if change > TOUCHED:
         return PADDING.unsure(f"{told}: little; is every mean, maximum or convolution over places kept to the words?")
     return passed(f"{told}.")
+
+
+def _lengths(words: torch.Tensor) -> torch.Tensor:
+    """(n,) how many places there are up to the last word."""
+    return (words != FILLER).long().mul(torch.arange(1, words.shape[1] + 1, device=words.device)).max(1).values
+
+
+def _filled_up(words: torch.Tensor) -> list[tuple[torch.Tensor, int]]:
+    """Some texts that are filled up behind their words, and their lengths."""
+    length = _lengths(words)
+    found = ((length < words.shape[1]) & (length > 0) & (words[:, 0] != FILLER)).nonzero().flatten()[:MOST]
+    return [(words[at], int(length[at])) for at in found.tolist()]
 
 
 def _change(subject: Subject, model: nn.Module, texts: list[tuple[torch.Tensor, int]]) -> float | None:
