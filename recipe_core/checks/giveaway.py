@@ -46,9 +46,13 @@ def no_input_is_the_target(subject: Subject) -> Result:
 def no_column_is_made_of_the_targets(subject: Subject) -> Result:
     """No column is the mean target of the rows that share its value, as of one shop or town, validation's included."""
     train, val, classes = subject.drawn_train, subject.drawn_val, subject.pipeline.num_classes
-    if train.x.ndim != 2 or not train.x.is_floating_point() or not (train.complete and val.complete):
+    like = train.y[0].numel() == val.y[0].numel() and train.x.shape[1:] == val.x.shape[1:]
+    if train.x.ndim != 2 or not train.x.is_floating_point() or not (like and train.complete and val.complete):
         return skipped("The inputs are no rows of numbers, or too many to look at all.")
-    x, targets = torch.cat([train.x, val.x]).double(), _columns(torch.cat([train.y, val.y]), classes)
+    x, targets = (
+        torch.cat([train.x, val.x]).double(),
+        _columns(torch.cat([each.y.reshape(len(each.y), -1) for each in (train, val)]), classes),
+    )
     if not (x.isfinite().all() and targets.isfinite().all()):
         return skipped("Some numbers are not finite.")
     for at in range(min(x.shape[1], MOST_COLUMNS)):
@@ -66,7 +70,7 @@ def _columns(y: torch.Tensor, classes: int) -> torch.Tensor:
     labels = labels_of(y, classes)
     if labels is not None and classes <= MOST_COLUMNS:
         return torch.nn.functional.one_hot(labels.clamp_min(0)).double()
-    return y.reshape(len(y), -1).double()
+    return y.reshape(len(y), -1)[:, :MOST_COLUMNS].double()
 
 
 def _are_means_of_groups(values: torch.Tensor, targets: torch.Tensor) -> bool:

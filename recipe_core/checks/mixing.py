@@ -16,6 +16,7 @@ from recipe_core.checks.forward import (
     spread,
     stirred,
 )
+from recipe_core.checks.probe import of_pairs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
@@ -37,7 +38,7 @@ def images_do_not_see_each_other(subject: Subject):
     x = batch_of(subject)
     if len(x) < 4:
         return skipped("The batches are too small.")
-    rows = _alone if _of_pairs(subject, x) else _rows
+    rows = _alone if subject.once(of_pairs) else _rows
     others, order = [], []
     for model in (subject.once(settled), stirred(subject)):
         half = len(x) // 2
@@ -80,12 +81,6 @@ def _rows(outputs: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
 def _alone(outputs: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """Of outputs for pairs, those of pairs among the samples that are kept."""
     return outputs[kept][:, kept]
-
-
-def _of_pairs(subject: Subject, x: torch.Tensor) -> bool:
-    """Whether the outputs are one for each pair of samples in a batch, as similarities are."""
-    sizes = [outputs_of(subject, subject.model().eval(), each).shape for each in (x, x[: len(x) // 2])]
-    return [tuple(each) for each in sizes] == [(len(x), len(x)), (len(x) // 2, len(x) // 2)]
 
 
 def _deaf_by_mixing(subject: Subject, x: torch.Tensor) -> str:

@@ -4,6 +4,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     data_inputs,
     data_labels,
     eighteenth_look,
+    eighteenth_look_correct,
     eighth_look,
     eighth_look_steps,
     evaluation_bugs,
