@@ -156,7 +156,11 @@ def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:
         images, labels = images[labels >= 0], labels[labels >= 0]  # what a loss leaves out has no class
         return Lesson(images, labels, F.one_hot(labels, max(classes, int(labels.max()) + 1)).float())
     targets = sample.y[rows].reshape(len(rows), -1).float()
+    if classes and not sample.y.is_floating_point():
+        known = targets >= 0  # what a loss leaves out, as -100 where a text is filled up, is like any other
+        usual = (targets * known).sum(0) / known.sum(0).clamp_min(1)
+        targets = torch.where(known, targets, usual)
     mean, deviation = targets.mean(0), targets.std(0)
     constant = deviation <= 1e-6 * deviation.max()
-    known = torch.where(constant, 0.0, (targets - mean) / deviation.clamp_min(1e-30))
-    return Lesson(images, None, known, (mean, deviation))
+    scaled = torch.where(constant, 0.0, (targets - mean) / deviation.clamp_min(1e-30))
+    return Lesson(images, None, scaled, (mean, deviation))

@@ -147,6 +147,18 @@ BUGS = [
     "a_plateau_of_what_falls",
     "a_vocabulary_for_each_split",
     "a_sigmoid_before_the_loss_in_evaluate",
+    "digits_turned_upside_down",
+    "arrows_mirrored_under_noise",
+    "sweeps_played_backwards",
+    "the_mean_target_of_a_shop",
+    "a_state_detached_at_each_word",
+    "attention_to_filling_beside_a_convolution",
+    "heads_by_view",
+    "only_the_weights_that_decay",
+    "zeroed_before_each_piece_of_a_batch",
+    "what_fills_up_counts_as_right",
+    "the_area_of_hard_decisions",
+    "unlike_pairs_marked_by_zero",
 ]
 CORRECT = [
     "a_picture_and_its_code",
@@ -233,6 +245,20 @@ LET_PASS = [
     ("evaluated_at_a_teachers_temperature (healthy)", "loss_of_known_outputs_is_right"),
     ("noise_taken_from_digits", "labels_belong_to_their_images"),
     ("noise_taken_from_digits", "validation_is_prepared_like_training"),
+    ("arrows_mirrored_under_noise (healthy)", "labels_belong_to_their_images"),
+    ("the_mean_target_of_a_shop (healthy)", "no_column_is_made_of_the_targets"),
+    ("a_state_detached_at_each_word (healthy)", "gradients_reach_all_places"),
+    ("attention_to_filling_beside_a_convolution (healthy)", "outputs_follow_the_input"),
+    ("heads_by_view (healthy)", "views_keep_the_order_of_axes"),
+    ("zeroed_before_each_piece_of_a_batch (healthy)", "accumulated_gradients_are_averaged"),
+    ("the_area_of_hard_decisions (healthy)", "areas_depend_on_how_sure_answers_are"),
+    ("unlike_pairs_marked_by_zero (healthy)", "each_of_two_targets_has_a_say"),
+    ("a_forecast_that_begins_as_a_mean", "units_differ_from_each_other"),
+    ("tags_of_long_and_short_sentences", "labels_belong_to_their_images"),
+    ("pairs_found_in_the_batch", "images_do_not_see_each_other"),
+    ("pairs_found_in_the_batch", "validation_is_prepared_like_training"),
+    ("cosines_with_a_margin", "loss_of_known_outputs_is_right"),
+    ("experts_of_one_number", "inputs_have_a_scale_that_the_network_can_use"),
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.
 LEFT_OPEN = [
@@ -245,6 +271,10 @@ LEFT_OPEN = [
     ("batches_added_up_for_adam", "accumulated_gradients_are_averaged", "unsure"),
     ("two_classes_told_by_one_number", "metrics_of_a_regression_are_right", "skipped"),
     ("angles_by_unit_vectors", "right_outputs_have_the_least_loss", "skipped"),
+    ("pairs_found_in_the_batch", "targets_of_both_splits_are_on_one_scale", "skipped"),
+    ("pairs_found_in_the_batch", "metrics_do_not_depend_on_the_batches", "skipped"),
+    ("one_block_four_times", "units_differ_from_each_other", "unsure"),
+    ("not_is_number_zero", "no_word_is_taken_for_filling", "unsure"),
 ]
 
 
