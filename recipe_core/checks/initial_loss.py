@@ -13,7 +13,7 @@ from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.wanted import right_scale
 
-FAR_OFF = 5.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
+FAR_OFF = 4.0  # times the uninformed loss: more than scores of a usual scale, cosines with a temperature among them
 ODD = 2.5  # times it: worth a look
 TOO_VARIED = 30.0  # times the deviation of the targets; targets in another unit than usual stay below
 LARGE, TIMID = 100, 0.01  # deviation of targets; share of it that outputs have

@@ -12,6 +12,7 @@ from recipe_core.checks.subject import Sample, Subject
 from recipe_core.checks.targets import labels_of
 
 NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves
+FEWEST_TEXTS, HARDLY_ANY, ALL_BUT_ALL = 100, 0.1, 0.95  # texts; of them that differ; of their words
 NEARLY_ALL = 0.98
 MOST_CHANNELS, LEAST_SIDE = 4, 8
 SMOOTHER = 0.65  # of the roughness: one order is right, and any other mixes rows or channels
@@ -107,11 +108,23 @@ def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
         return CONSTANT.unsure(f"{told}; is that meant?") if may_mean_something else CONSTANT.failed(f"{told}.")
     if x.shape[1] < FEW:
         return None
+    if not sample.x.is_floating_point() and sample.x.ndim == 2 and (told := _one_word(sample.x)):
+        return CONSTANT.failed(f"{told} of the {name} texts.")
     flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
     share = float(flat.double().mean())
     if share > NOTHING_LEFT and not _are_a_class(flat, labels_of(sample.y, subject.pipeline.num_classes)):
         return CONSTANT.failed(f"{share:.0%} of {len(x)} {name} images have one value everywhere.", share=share)
     return None
+
+
+def _one_word(x: torch.Tensor) -> str:
+    """Whether texts consist of one word, but for what fills them up, and differ by little more than their length."""
+    words, counts = x[x != 0].unique(return_counts=True)
+    different = len(x.unique(dim=0)) / len(x)
+    if not len(words) or len(x) < FEWEST_TEXTS or different > HARDLY_ANY:
+        return ""
+    share = float(counts.max() / counts.sum())
+    return f"Number {int(words[counts.argmax()])} makes up {share:.0%}" if share > ALL_BUT_ALL else ""
 
 
 def _are_a_class(flat: torch.Tensor, labels: torch.Tensor | None) -> bool:

@@ -53,7 +53,7 @@ MISMATCHED = Cause(
     "Collect outputs and labels in the same loop over the loader, and compare them in one shape: outputs (n, 1) less "
     "targets (n,) are all pairs of samples.",
     0.8,
-    follows=("targets-wrong-type",),
+    follows=("targets-wrong-type", "targets-out-of-range"),
 )
 WRONG = Cause(
     "metric-wrong",
@@ -63,6 +63,7 @@ WRONG = Cause(
     0.7,
     follows=(
         "targets-wrong-type",
+        "targets-out-of-range",
         "probabilities-as-logits",
         "outputs-restricted",
         "loss-over-wrong-axis",

@@ -53,7 +53,7 @@ MISSING = Cause(
     "A class has no samples in a split: it is never learnt, or never measured.",
     "Split by class (stratified) and after shuffling; check num_classes, and that class numbers begin with 0.",
     0.7,
-    follows=("samples-drawn-unevenly", "samples-never-drawn", "validation-classes-differ"),
+    follows=("samples-drawn-unevenly", "samples-never-drawn", "validation-classes-differ", "targets-out-of-range"),
 )
 
 
@@ -125,6 +125,9 @@ def _range(subject: Subject) -> Result | None:
         if y.ndim == 1 and not y.is_floating_point():
             wrong = ((y < 0) & (y != IGNORED)) | (y >= classes)
             bounds = f"0 to {classes - 1}"
+        elif classes == 2 and y.is_floating_point() and y.numel() == len(y):
+            wrong = ((y < -1e-6) | (y > 1 + 1e-6)).flatten() & ~_hinge(y)
+            bounds = "0 to 1"
         elif y.ndim == 2 and y.is_floating_point() and y.shape[1] == classes and not is_error(subject):
             wrong = ((y < -1e-6) | (y > 1 + 1e-6)).any(1) & ~_hinge(y)
             if labels_of(y, classes) is not None and 0 < float(y.sum(1).max()) < LEAST_SHARE:
