@@ -143,7 +143,15 @@ def lessons(subject: Subject) -> Lessons:
     classes, samples = subject.pipeline.num_classes, [subject.drawn_train, subject.drawn_val]
     if not classes and not subject.once(targets_are_read):  # they may be anything, and nothing is to be learnt of them
         samples = [Sample([(x, torch.zeros_like(y)) for x, y in each.batches], False, 0.0) for each in samples]
-    return Lessons(*(lesson(each, classes) for each in samples))
+    return Lessons(*(lesson(each, classes) for each in _of_one_width(*samples)))
+
+
+def _of_one_width(*samples: Sample) -> list[Sample]:
+    """Texts filled up to the longest of both splits."""
+    widths = [each.x.shape[1] for each in samples if each.x.ndim == 2 and not each.x.is_floating_point()]
+    if len(widths) < len(samples) or len(set(widths)) == 1:
+        return list(samples)
+    return [Sample([(F.pad(each.x, (0, max(widths) - each.x.shape[1])), each.y)], False, 0.0) for each in samples]
 
 
 def lesson(sample: Sample, classes: int, shuffled: bool = True) -> Lesson:

@@ -17,6 +17,7 @@ GONE = 1e-6  # of it: none
 NEVER_REACHED = 0.1  # of the rate that the optimizer was made with
 MOST_GONE = 0.3  # of the training
 MOST_OVER = 0.6  # of the training; step decay, cosine and one cycle spend less there
+SMALL, NEARLY_ALWAYS = 0.02, 0.9  # of the peak rate; of the training: one over the root of the step is so at its end
 FEWEST_RATES, SAME_FACTOR = 10, 0.05  # updates of either half; difference of their factors
 SIMULATED = 3000  # steps of a schedule, at most
 FALLEN = 0.1  # of the peak rate
@@ -141,6 +142,15 @@ def the_schedule_lasts_as_long_as_the_training(subject: Subject):
         return EARLY.failed(
             f"The rate falls and rises {turns} times; stepped once per epoch it would fall once, just to the end of "
             "training.",
+            curve=curve,
+        )
+    low, meant_low = (
+        sum(rate < SMALL * peak for rate in each) / max(1, len(each)) for each in (rates.own, rates.other)
+    )
+    if total and subject.pipeline.scheduler_interval == "step" and low > NEARLY_ALWAYS and meant_low < MOST_OVER:
+        return EARLY.failed(
+            f"For {low:.0%} of the {total:,} steps of training the rate is below {SMALL:.0%} of its peak; stepped once "
+            f"per epoch it would be for {meant_low:.0%}.",
             curve=curve,
         )
     if not total and rates.per_epoch and subject.pipeline.scheduler_interval == "step":
