@@ -121,6 +121,8 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
 
 
 def _enough(split: Lesson) -> bool:
+    if not split.targets.any():
+        return False  # all are the same
     classes = 1 if split.labels is None else len(split.labels.unique())
     return len(split.images) >= max(ENOUGH, PER_CLASS * classes) and (split.labels is None or classes > 1)
 

@@ -15,6 +15,7 @@ from recipe_core.checks.targets import labels_of, targets_are_read
 MOST = 1000  # samples of a split: a learner of so many takes two seconds
 ALIKE = 10.0  # times the deviation of the other split's targets, and deviations of theirs away: of one scale
 SEVERAL = 10  # samples that make a target's variance
+MOSTLY = 0.5  # of the targets
 NULLS = 20  # shufflings: enough for a mean and a deviation
 
 
@@ -112,6 +113,12 @@ class Lessons:
         shared = min(self.train.targets.shape[1], self.val.targets.shape[1])
         vary = [samples_that_vary(each.targets[:, :shared]) >= SEVERAL for each in (self.train, self.val)]
         return vary[0] & vary[1]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether how much one split tells of the other's targets can be said: of maps with something at any place, a
+        few samples make each number."""
+        return self.train.labels is not None or len(self.places) == 1 or float(self.places.float().mean()) > MOSTLY
 
     @property
     def usable(self) -> bool:

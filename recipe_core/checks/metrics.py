@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes, own_outputs
+from recipe_core.checks.probe import answers_are_heard, asks_layers, evaluate, names_classes, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Sample, Subject
@@ -95,7 +95,10 @@ def accuracy_of_known_answers_is_right(subject: Subject):
         return skipped("evaluate returns no accuracy.")
     table = [{"answers": kind, **{name: trial.metrics.get(name) for name in names}} for kind, trial in trials.items()]
     values = {name: [trial.metrics.get(name, math.nan) for trial in trials.values()] for name in names}
-    found = [_judged(subject, name, *values[name]) for name in names]
+    asked = {
+        name for name in names if len(set(values[name])) == 1 and asks_layers(subject, name, _right(subject, _all))
+    }
+    found = [_judged(subject, name, *values[name]) for name in names if name not in asked]
     wrong = [replace(each, evidence={**each.evidence, "table": table}) for each in found if each]
     return wrong or passed(
         "The accuracy is as it should be for answers all right, all wrong and partly right.", table=table

@@ -9,11 +9,11 @@ import torch
 from recipe_core.checks.losses import as_shares, axis_of_classes, can_be_said, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
-from recipe_core.checks.probe import Answers, answers_are_heard, evaluate, own_outputs, place_of_forward
+from recipe_core.checks.probe import Answers, answers_are_heard, asks_layers, evaluate, own_outputs, place_of_forward
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Sample, Subject
-from recipe_core.checks.targets import answers, labels_of
+from recipe_core.checks.targets import answers, labels_of, targets_are_read
 from recipe_core.checks.wanted import right_outputs, right_scale
 
 ROUNDING = 2e-3  # relative
@@ -59,6 +59,8 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
     twice."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    if not subject.once(targets_are_read):
+        return skipped("The loss compares the samples of a batch with each other, and so may metrics.")
     sample, outputs = subject.val, varied(subject)(subject.val)
     whole = Sample([(sample.x, sample.y)], sample.complete, 0.0)
     double = Sample(sample.batches * 2, False, 0.0)
@@ -105,7 +107,8 @@ def metrics_of_a_regression_are_right(subject: Subject):
     targets, outputs = y.reshape(len(y), -1).double(), off.reshape(len(y), -1).double()
     missed, there = (outputs - targets).square().sum(0), (targets - targets.mean(0)).square().sum(0)
     unbiased = 1 - 1 / len(y)  # as torch's var() divides
-    shares = [float(1 - missed.sum() / there.sum()), float((1 - missed / there).mean())]
+    overall = (targets - targets.mean()).square().sum()
+    shares = [float(1 - missed.sum() / each) for each in (there.sum(), overall)] + [float((1 - missed / there).mean())]
     shares += [1 - unbiased * (1 - each) for each in shares]
     for name, value in right.items():
         low = name.lower()
@@ -201,6 +204,8 @@ def accuracy_of_several_answers_is_right(subject: Subject):
                     f"{name} is {wrong[name]:.4g} for outputs that are all wrong: it counts places that only fill "
                     "up, or others that nobody asks about."
                 )
+            continue
+        if right[name] == wrong[name] and asks_layers(subject, name, _as_sure_as_may_be(subject, 0)):
             continue
         said = f"{name} is {right[name]:.4g} for outputs that are all right and {wrong[name]:.4g} for wrong ones"
         axis = _axis_looked_along(subject, right[name])

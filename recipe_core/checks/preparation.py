@@ -240,7 +240,8 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     """Fewer validation images that tell more of each other than all of training does: each split can be learnt, and
     what is learnt from one does not hold for the other."""
     splits = (both.train, both.val)
-    if min(len(split.images) for split in splits) < FEWEST or _are_told_otherwise(subject, both):
+    few = min(len(split.images) for split in splits) < FEWEST
+    if few or not both.comparable or _are_told_otherwise(subject, both):
         return None
     own = told_right(both.train, both.train.learner.held_out, both.places)
     among = told_right(both.val, both.val.learner.held_out, both.places)

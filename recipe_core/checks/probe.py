@@ -20,6 +20,7 @@ from recipe_core.training.checkpoint import seed_everything
 
 ASKED_CLASSES, ASKED_OUTPUTS = 8, 16
 ROUNDING = 1e-3  # of a loss
+WEIGHTS = 4  # models, of other weights each
 
 Place = tuple  # of keys and numbers, that lead to one of a model's outputs
 Answers = Callable[[Sample], torch.Tensor]  # a pass over the validation loader -> outputs for all its samples
@@ -171,6 +172,19 @@ def evaluate(
     numbers = {str(name): _number(value) for name, value in dict(returned).items()}
     trial.metrics = {name: value for name, value in numbers.items() if value is not None}
     return trial
+
+
+def asks_layers(subject: Subject, name: str, answers: Answers) -> bool:
+    """Whether a metric changes with the weights though all outputs are made up: evaluate calls layers of the model by
+    themselves, as what says word after word does."""
+    found = set()
+    for number in range(WEIGHTS):
+        model = subject.model()
+        with torch.no_grad():
+            for each in model.parameters() if number else ():
+                each.add_(torch.randn_like(each) * each.std().nan_to_num(nan=1.0))
+        found.add(evaluate(subject, model, answers, [subject.val]).metrics.get(name))
+    return len(found) > 1
 
 
 def own_outputs(subject: Subject) -> torch.Tensor:

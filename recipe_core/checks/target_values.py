@@ -209,11 +209,13 @@ def _one_value(subject: Subject) -> Result | None:
         if max(whole, there) == 1 and min(whole, there) < 0.5:
             name = "training" if whole == 1 else "validation"
             return WRONG_TYPE.failed(f"All {name} targets are whole numbers and few of the others: were they cut off?")
-    if subject.pipeline.num_classes or len(y) < 20 or not bool((y == y[:1]).all()):
+    constant = len(y) >= 20 and bool((y == y[:1]).all())
+    if subject.pipeline.num_classes or not constant or not subject.once(targets_are_read):
         return None
-    return WRONG_TYPE.failed(
-        f"All {len(y)} training targets are {float(y.flatten()[0]):g}; were they cut off to whole numbers?"
-    )
+    told = f"All {len(y)} training targets are {float(y.flatten()[0]):g}"
+    if bool((val != val[:1]).any()) and not is_error(subject):
+        return WRONG_TYPE.unsure(f"{told}, those of validation are not; is training of one kind on purpose?")
+    return WRONG_TYPE.failed(f"{told}; were they cut off to whole numbers?")
 
 
 @check(family="data", stage=1, cost=0.2, causes=[OTHERWISE])

@@ -80,12 +80,12 @@ def targets_are_read(subject: Subject) -> bool:
     for x, y in subject.train.batches[:2]:
         outputs, own = subject.pipeline.forward(model, x.to(subject.device)), y.to(subject.device)
         found = []
-        for targets in (own, own.flip(0), own.roll(1, 0)):
+        for targets in (own, own.flip(0), own.roll(1, 0), own + 1):
             seed_everything(0)
             try:
                 found.append(float(subject.pipeline.loss_fn(outputs, targets).float().mean()))
             except (RuntimeError, ValueError, IndexError, TypeError):
                 return True
-        if len(set(found)) > 1 or torch.equal(own, own.flip(0)):
+        if len(set(found)) > 1:
             return True
     return False

@@ -37,7 +37,8 @@ class Undone:
 def best_change(subject: Subject) -> Undone:
     """The change of validation images after which what is learnt in training holds best for them."""
     both = subject.once(lessons)
-    gains = {name: gained(both, change) for name, change in _changes(both.val.images).items()}
+    changes = _changes(both.val.images) if both.comparable else {}
+    gains = {name: gained(both, change) for name, change in changes.items()}
     best = max(gains, key=lambda name: gains[name], default="")
     if not gains.get(best):
         return Undone(gains, "", 0.0)
