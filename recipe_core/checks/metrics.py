@@ -95,10 +95,13 @@ def accuracy_of_known_answers_is_right(subject: Subject):
         return skipped("evaluate returns no accuracy.")
     table = [{"answers": kind, **{name: trial.metrics.get(name) for name in names}} for kind, trial in trials.items()]
     values = {name: [trial.metrics.get(name, math.nan) for trial in trials.values()] for name in names}
-    asked = {
-        name for name in names if len(set(values[name])) == 1 and asks_layers(subject, name, _right(subject, _all))
-    }
-    found = [_judged(subject, name, *values[name]) for name in names if name not in asked]
+    found = [_judged(subject, name, *values[name]) for name in names]
+    for at, name in enumerate(names):
+        if found[at] and len(set(values[name])) == 1 and asks_layers(subject, name, _right(subject, _all)):
+            found[at] = WRONG.unsure(
+                f"{name} is {values[name][0]:.4g} whatever the model's outputs are, and another one with other weights: "
+                "evaluate asks its layers by themselves. Do they say what is used?"
+            )
     wrong = [replace(each, evidence={**each.evidence, "table": table}) for each in found if each]
     return wrong or passed(
         "The accuracy is as it should be for answers all right, all wrong and partly right.", table=table
