@@ -99,7 +99,7 @@ def accuracy_of_known_answers_is_right(subject: Subject):
     for at, name in enumerate(names):
         if found[at] and len(set(values[name])) == 1 and asks_layers(subject, name, _right(subject, _all)):
             found[at] = WRONG.unsure(
-                f"{name} is {values[name][0]:.4g} whatever the model's outputs are, and another one with other weights: "
+                f"{name} is {values[name][0]:.4g} whatever the outputs are, and another one with other weights: "
                 "evaluate asks its layers by themselves. Do they say what is used?"
             )
     wrong = [replace(each, evidence={**each.evidence, "table": table}) for each in found if each]
