@@ -10,7 +10,8 @@ import torch
 from recipe_core.checks.probe import marks, same
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
-from recipe_core.checks.subject import Sample, Subject, by_index
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject, by_index
 from recipe_core.training.checkpoint import seed_everything
 
 ITEMS = 32

@@ -15,7 +15,8 @@ from torch.utils.data import IterableDataset
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import SHARE_OF_TIME, Sample, Subject, by_index
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import SHARE_OF_TIME, Subject, by_index
 from recipe_core.checks.targets import labels_of
 
 PASSES = 3

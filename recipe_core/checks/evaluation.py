@@ -13,7 +13,8 @@ from recipe_core.checks.probe import Trial, evaluate, marks, same, trained
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
 DEPEND_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)

@@ -7,7 +7,8 @@ from recipe_core.checks.lessons import agreement, lesson
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
 
 MOST = 16  # samples of a batch

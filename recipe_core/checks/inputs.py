@@ -8,7 +8,8 @@ from torch import nn
 
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
 
 NOTHING_LEFT = 0.3  # share of images without any contrast that no healthy preparation leaves

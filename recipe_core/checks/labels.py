@@ -22,7 +22,8 @@ from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lesso
 from recipe_core.checks.numbering import NUMBERED, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
 
 FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt

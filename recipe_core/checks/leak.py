@@ -13,7 +13,8 @@ from recipe_core.checks.overlap import tiles, windows
 from recipe_core.checks.probe import marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 
 MOST = 20_000  # training images
 SIDE = 12  # px that are compared

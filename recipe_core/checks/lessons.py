@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from recipe_core.checks.learner import Learner, as_images
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of, targets_are_read
 
 MOST = 1000  # samples of a split: a learner of so many takes two seconds

@@ -12,7 +12,8 @@ from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes,
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
 from recipe_core.checks.wanted import NEXT_TO_NOTHING, is_error, right_outputs, right_scale
 from recipe_core.training.checkpoint import seed_everything

@@ -10,7 +10,8 @@ from recipe_core.checks.labels import PARTLY
 from recipe_core.checks.learner import Learner
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 
 LEAST_SIDE, MOST_SIDE = 8, 48  # px; larger pictures are made smaller
 PATCH = 5  # px: what is looked at to tell what the middle shows

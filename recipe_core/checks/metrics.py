@@ -10,7 +10,8 @@ import torch
 from recipe_core.checks.probe import answers_are_heard, asks_layers, evaluate, names_classes, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, can_say, labels_of
 
 ROUNDING = 2e-3  # of a metric: float32 sums, metrics rounded to three places

@@ -12,7 +12,8 @@ from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import Answers, answers_are_heard, asks_layers, evaluate, own_outputs, place_of_forward
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, labels_of, targets_are_read
 from recipe_core.checks.wanted import right_outputs, right_scale
 

@@ -14,7 +14,8 @@ from recipe_core.checks.numbering import AS_GOOD, LEARNT, numbered
 from recipe_core.checks.overlap import are_windows
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.undoing import ASKED, GAIN, best_change, gained, told_right
 
 SURE = 5.0  # deviations

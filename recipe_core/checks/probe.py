@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from recipe_core.checks.reach import in_form, reach
-from recipe_core.checks.subject import Sample, Subject, Untold
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject, Untold
 from recipe_core.checks.targets import answers, labels_of
 from recipe_core.training.checkpoint import seed_everything
 

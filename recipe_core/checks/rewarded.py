@@ -12,7 +12,8 @@ from recipe_core.checks.probe import answers_are_heard, evaluate
 from recipe_core.checks.reach import reach
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.wanted import NO_OUTPUTS, is_error, minimise
 
 MOST = 2**21  # numbers of all outputs together

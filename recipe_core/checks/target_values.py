@@ -11,7 +11,8 @@ from recipe_core.checks.preparation import OTHERWISE
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
-from recipe_core.checks.subject import Sample, Subject
+from recipe_core.checks.sample import Sample
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of, targets_are_read
 from recipe_core.checks.wanted import is_error
 
