@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
 
-from recipe_core.checks.losses import can_be_said
-from recipe_core.checks.probe import answers_are_heard, evaluate
+from recipe_core.checks.losses import can_be_said, varied
+from recipe_core.checks.metrics import WRONG
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.reach import reach
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
@@ -23,6 +25,8 @@ LOWER_IS_BETTER = re.compile(r"mae|mse|err|dist")
 HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|f1|precision|recall|auc|r2|iou|miou|dice|mcc|kappa|pck|map|ndcg|hits?)"
 )
+COVERAGE = re.compile(r"cover|picp|inside|within", re.IGNORECASE)
+DRAWN = 3  # random outputs
 HALF, HARDLY = 0.5, 0.02  # of the error of other samples' outputs; how much more right
 
 DISAGREE = Cause(
@@ -71,6 +75,64 @@ def metrics_like_what_the_loss_likes(subject: Subject):
                 table=table,
             )
     return passed("They do.", table=table)
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[WRONG])
+def random_outputs_are_not_perfect(subject: Subject):
+    """No share of right answers is 1 for outputs that are drawn at random."""
+    if not answers_are_heard(subject):
+        return skipped("The model's outputs cannot be replaced where `forward` finds them.")
+    trials = [_metrics(subject, subject.val, _drawn(subject, seed)) for seed in range(DRAWN)]
+    for name in filter(HIGHER_IS_BETTER.search, map(str.lower, trials[0])):
+        among = [int(each) for each in re.findall(r"\d+", name)]
+        if subject.pipeline.num_classes and max(among, default=0) >= subject.pipeline.num_classes:
+            continue  # among the best five of five all are right
+        values = [{key.lower(): value for key, value in each.items()}.get(name) for each in trials]
+        if all(value in (1, 100) for value in values):
+            return WRONG.failed(
+                f"{name} is {values[0]:g} for {DRAWN} draws of random outputs: each sample is compared with itself, or "
+                "nothing is compared."
+            )
+    return passed("None is.")
+
+
+def _drawn(subject: Subject, seed: int) -> torch.Tensor:
+    """Random outputs, of length 1 if the model's own are."""
+    outputs, like = varied(subject, seed)(subject.val), subject.once(own_outputs)
+    is_unit = like.ndim == 2 and torch.allclose(like.norm(dim=1), torch.ones(len(like)), atol=1e-3)
+    return F.normalize(outputs, dim=1) if is_unit else outputs
+
+
+@check(family="evaluation", stage=2, cost=0.5, causes=[DISAGREE])
+def intervals_of_the_loss_hold_the_targets(subject: Subject):
+    """Where a sample has several outputs, as quantiles, and evaluate tells how many targets lie between two, more do
+    for the constants that the loss likes best than for these in the opposite order."""
+    like, y = subject.once(own_outputs), subject.val.y
+    if subject.pipeline.num_classes or y.numel() != len(y) or like.ndim != 2 or like.shape[1] < 2:
+        return skipped("There are no several outputs for one target.")
+    if not answers_are_heard(subject) or not any(map(COVERAGE.search, evaluate(subject, subject.model()).metrics)):
+        return skipped("evaluate tells no share of targets that lie in an interval.")
+    outputs = torch.zeros(1, like.shape[1], requires_grad=True)
+    with contextlib.suppress(*NO_OUTPUTS):
+        minimise(lambda: _loss_of_constants(subject, outputs), outputs)
+    best = outputs.detach().expand(len(y), -1)
+    own, turned = (_metrics(subject, subject.val, each) for each in (best, best.flip(1)))
+    for name in filter(COVERAGE.search, own):
+        if turned[name] > own[name] + HALF * max(turned[name], 1e-9):
+            return DISAGREE.failed(
+                f"{name} is {own[name]:.4g} for the constants that the loss likes best, {_listed(best[0])}, and "
+                f"{turned[name]:.4g} for these in the opposite order.",
+            )
+    return passed("They do.")
+
+
+def _loss_of_constants(subject: Subject, outputs: torch.Tensor) -> torch.Tensor:
+    y = subject.val.y.to(subject.device)
+    return subject.pipeline.loss_fn(outputs.to(subject.device).expand(len(y), -1), y).float().mean()
+
+
+def _listed(numbers: torch.Tensor) -> str:
+    return ", ".join(f"{float(each):.3g}" for each in numbers)
 
 
 def _metrics(subject: Subject, sample: Sample, outputs: torch.Tensor) -> dict[str, float]:

@@ -39,7 +39,7 @@ def _have_a_slope(subject: Subject, model: nn.Module, x: torch.Tensor, y: torch.
     """bool (n,): by which samples' outputs, whatever they are made of, the loss has a gradient."""
     found = torch.zeros(len(y), dtype=torch.bool, device=y.device)
     with torch.no_grad():
-        outputs = subject.pipeline.forward(model, x)
+        outputs = subject.forward(model, x)
     asked = tree_map_only(torch.Tensor, lambda each: each.detach().requires_grad_(each.is_floating_point()), outputs)
     leaves = [each for each in tree_leaves(asked) if isinstance(each, torch.Tensor) and each.requires_grad]
     loss = subject.pipeline.loss_fn(asked, y)

@@ -22,6 +22,7 @@ from torch.utils.data import IterableDataset, default_collate
 from recipe_core.checks.keep import Kept
 from recipe_core.checks.parts import Parts, columns_are_codes
 from recipe_core.checks.sample import Sample
+from recipe_core.checks.texts import longest_first
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.fit import endless
 from recipe_core.training.pipeline import Pipeline, on_device_of
@@ -284,7 +285,7 @@ class Subject:
         Raises:
             Untold: what `forward` gives is a tuple, a dict or the like.
         """
-        outputs = self.pipeline.forward(model, x.to(self.device))
+        outputs = self.forward(model, x.to(self.device))
         if not isinstance(outputs, torch.Tensor):
             raise Untold(
                 f"The model returns a {type(outputs).__name__}: give the Pipeline a `forward` that takes its output."
@@ -294,7 +295,11 @@ class Subject:
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """The pipeline's loss of one batch, in the mode the model is in."""
         x, y = on_device_of(model, batch)
-        return self.pipeline.loss_fn(self.pipeline.forward(model, x), y)
+        return self.pipeline.loss_fn(self.forward(model, x), y)
+
+    def forward(self, model: nn.Module, x: torch.Tensor) -> Any:
+        """What the pipeline's own `forward` gives, for texts in any order."""
+        return longest_first(functools.partial(self.pipeline.forward, model), x)
 
     def steps(self, count: int, model: nn.Module | None = None) -> Iterator[Step]:
         """The pipeline's own training on its first batches, schedule included; told after each step."""

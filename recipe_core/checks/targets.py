@@ -78,7 +78,7 @@ def targets_are_read(subject: Subject) -> bool:
     """Whether the loss changes with the targets: one that compares the samples of a batch need not look at them."""
     model = subject.model().eval()
     for x, y in subject.train.batches[:2]:
-        outputs, own = subject.pipeline.forward(model, x.to(subject.device)), y.to(subject.device)
+        outputs, own = subject.forward(model, x.to(subject.device)), y.to(subject.device)
         found = []
         for targets in (own, own.flip(0), own.roll(1, 0), own + 1):
             seed_everything(0)

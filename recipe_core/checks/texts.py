@@ -4,10 +4,12 @@ text = Text.of([words, mask], spec)  # None where the mask does not tell which p
 text.beside(other_words)             # [other_words, their mask]
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 FILLER = 0  # what shorter texts are filled up with
 FEWEST_PLACES = 4  # fewer columns of whole numbers may be anything
@@ -109,6 +111,19 @@ class Text:
         """All tensors that belong to these words."""
         pairs = zip(self.rules, self.dtypes, strict=True)
         return [words if rule is None else rule.of(words).to(dtype) for rule, dtype in pairs]
+
+
+def longest_first(forward: Callable[[torch.Tensor], Any], words: torch.Tensor) -> Any:
+    """What `forward` gives for texts in any order, though it takes them with the longest first only, as
+    pack_padded_sequence does by default: then in that order, and put back."""
+    try:
+        return forward(words)
+    except RuntimeError as error:
+        if "enforce_sorted" not in str(error) or words.ndim != 2:
+            raise
+    order = (words != FILLER).sum(1).argsort(descending=True, stable=True)
+    back = order.argsort()
+    return tree_map_only(torch.Tensor, lambda each: each[back], forward(words[order]))
 
 
 def _may_be_words(tensor: torch.Tensor) -> bool:

@@ -60,7 +60,7 @@ def _views(subject: Subject, x: torch.Tensor) -> list[Shapes]:
     """The shapes of all tensors that the model views in another, in their order."""
     model, watched = subject.model().eval(), _Watched()
     with watched:
-        subject.pipeline.forward(model, x.to(subject.device))
+        subject.forward(model, x.to(subject.device))
     return watched.views
 
 
