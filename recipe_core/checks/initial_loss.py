@@ -33,7 +33,7 @@ INITIAL = Cause(
 def initial_loss_is_that_of_a_guess(subject: Subject):
     """The loss of the fresh model is about that of one that gives every class the same probability."""
     asked = subject.once(objective)
-    if asked.labels is None:
+    if asked.labels is None and not _tells_classes_of_places(asked):
         return _initial_outputs(subject, asked)
     model = subject.model().train()
     with torch.no_grad():
@@ -49,12 +49,16 @@ def initial_loss_is_that_of_a_guess(subject: Subject):
     return passed(f"{told}.", initial=own, uninformed=guess)
 
 
+def _tells_classes_of_places(asked: Objective) -> bool:
+    """Whether outputs are (n, classes, places) or (n, classes, rows, columns) and targets a class for each of these."""
+    return asked.truth is not None and asked.like.ndim > 2 and asked.targets.shape != asked.like.shape
+
+
 def _are_usual_scores(asked: Objective) -> bool:
     """Whether the outputs are scores of the classes of no odd size, which a loss, as a focal one, magnifies."""
-    classes = asked.like.shape[1] if asked.like.ndim == 2 else 1
-    if asked.labels is None or classes < 2:
-        return False
-    return float(F.cross_entropy(asked.like, asked.labels)) < ODD * math.log(classes)
+    labels = asked.targets.long() if asked.labels is None else asked.labels
+    classes = asked.like.shape[1] if asked.like.ndim > 1 else 1
+    return classes > 1 and float(F.cross_entropy(asked.like, labels)) < ODD * math.log(classes)
 
 
 def _initial_outputs(subject: Subject, asked: Objective):

@@ -118,7 +118,9 @@ class Lessons:
     @property
     def comparable(self) -> bool:
         """Whether how much one split tells of the other's targets can be said: of maps with something at any place, a
-        few samples make each number."""
+        few samples make each number, and nothing tells of targets that are all the same."""
+        if not (self.train.targets.any() and self.val.targets.any()):
+            return False
         return self.train.labels is not None or len(self.places) == 1 or float(self.places.float().mean()) > MOSTLY
 
     @property

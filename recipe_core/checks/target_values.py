@@ -226,8 +226,8 @@ def targets_of_both_splits_are_on_one_scale(subject: Subject) -> Result:
     train, val = (each[:, :: max(1, each.shape[1] // MOST_TARGETS)] for each in (train, val))  # some pixels of images
     if subject.pipeline.num_classes or train.shape[1] != val.shape[1] or min(len(train), len(val)) < FEWEST:
         return skipped("There are no targets of a regression, or too few.")
-    if not subject.once(targets_are_read):
-        return skipped("The loss does not look at the targets.")
+    if not subject.once(targets_are_read) or not bool((train != train[:1]).any()):
+        return skipped("The loss does not look at the targets, or those of training are all the same.")
     quarters = torch.tensor([0.25, 0.5, 0.75])
     (low, middle, high), (val_low, val_middle, val_high) = train.quantile(quarters, 0), val.quantile(quarters, 0)
     spread, val_spread = (high - low).clamp_min(1e-9), (val_high - val_low).clamp_min(1e-9)

@@ -15,6 +15,8 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     fourth_look,
     model_layers,
     model_outputs,
+    nineteenth_look,
+    nineteenth_look_correct,
     ninth_look,
     optimisation_settings,
     optimisation_steps,
