@@ -21,16 +21,16 @@ from tests.checks.zoo.thirteenth_look import Made
 
 @unusual
 def spots_as_heat_maps():
-    """Two or three spots anywhere, and a hill at the middle of each: of any pixel few samples say anything."""
+    """Up to five spots anywhere, and a small hill at the middle of each: of any pixel few samples say anything."""
 
     def spots(count, seed):
-        chance, (rows, columns) = np.random.default_rng(seed), np.mgrid[:24, :24]
-        x, y = chance.normal(0, 0.3, (count, 24, 24)), np.zeros((count, 24, 24))
+        chance, (rows, columns) = np.random.default_rng(seed), np.mgrid[:32, :32]
+        x, y = chance.normal(0, 0.1, (count, 32, 32)), np.zeros((count, 32, 32))
         for number in range(count):
-            for row, column in chance.integers(2, 22, (chance.integers(2, 4), 2)):
+            for row, column in chance.integers(3, 29, (chance.integers(1, 6), 2)):
                 apart = (rows - row) ** 2 + (columns - column) ** 2
                 x[number] += np.exp(-apart / chance.uniform(4, 12))
-                y[number] = np.maximum(y[number], np.exp(-apart / 3))
+                y[number] = np.maximum(y[number], np.exp(-apart / 2))
         return (torch.tensor(each[:, None], dtype=torch.float32) for each in (x, y))
 
     def loss_fn(outputs, hills):
