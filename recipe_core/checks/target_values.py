@@ -14,7 +14,7 @@ from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of, targets_are_read
-from recipe_core.checks.wanted import is_error
+from recipe_core.checks.wanted import is_error, right_outputs
 
 IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit
@@ -98,7 +98,7 @@ def _broadcast(subject: Subject) -> Result | None:
     with contextlib.suppress(RuntimeError, ValueError, TypeError):
         # Targets that vary: of equal ones every pairing has the same loss.
         varied = y if len(y.unique()) > 1 else torch.arange(len(y)).to(y).reshape(y.shape)
-        right = varied.reshape(outputs.shape).to(outputs)
+        right = right_outputs(subject, varied.cpu()).reshape(outputs.shape).to(outputs)
         if float(loss(right, varied)) < float(loss(right, varied.reshape(outputs.shape))):
             return None  # the loss brings both into one shape by itself, and does not expect it of the targets
         # Outputs that vary as much, too: those of a fresh model may be nearly equal.
