@@ -242,7 +242,7 @@ def names_classes(subject: Subject) -> bool:
             for by in (0, 1)
         )
         can = subject.once(reach)
-        distances = like.numel() == len(like) and can.low >= 0 and can.high > 1.001
+        distances = like.numel() == len(like) and can.low >= 0 and (can.high > 1.001 or can.kind == "free")
         return not math.isclose(right, renamed, rel_tol=1e-3) and not (distances and right > renamed >= 0)
     return True
 

@@ -276,6 +276,7 @@ LET_PASS = [
     ("a_decoder_by_itself", "accuracy_of_several_answers_is_right"),
     ("an_r2_of_all_numbers", "metrics_of_a_regression_are_right"),
     ("texts_with_the_longest_first", "images_do_not_see_each_other"),
+    ("a_loss_that_takes_a_column", "targets_fit_outputs_and_loss"),
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.
 LEFT_OPEN = [
@@ -293,6 +294,7 @@ LEFT_OPEN = [
     ("one_block_four_times", "units_differ_from_each_other", "unsure"),
     ("not_is_number_zero", "no_word_is_taken_for_filling", "unsure"),
     ("learnt_from_what_is_usual", "targets_fit_outputs_and_loss", "unsure"),
+    ("a_short_distance_between_pictures", "the_loss_prefers_the_truth", "skipped"),
     ("views_found_in_their_batch", "metrics_do_not_depend_on_the_batches", "skipped"),
 ]
 

@@ -35,6 +35,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     tenth_look,
     thirteenth_look,
     twelfth_look,
+    twentieth_look,
     unusual_data,
     unusual_models,
     unusual_training,
