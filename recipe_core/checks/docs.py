@@ -16,19 +16,20 @@ one in a hundred, or of copies of simple drawings where training itself holds as
 learns nothing even where they are right, as of a puzzle that the model does not solve at once either; up to a third of
 wrong labels, which hard data and many hands leave, too, and which are a question then, unless they lie together in a
 stretch of the dataset; an augmentation that makes another class of few samples only; values that were rounded before
-the loader, if two or three are left and nobody knows of more; gates of a recurrence that are saturated; a few samples
-drawn again and again by a loader that does not tell how many there are; a target that stands among the inputs less
-than exactly, as its mean over the rows of training alone; a table whose rows and targets stand in two orders, one
-block used in place of several, and a word with the number of what fills up, which stay questions; copies of pictures
-of 8x8 that were moved; attention that is several times too sharp; a network that cannot tell the order of anything but
-words; what is wrong with metrics of a name of their own ("acc@5"), if it neither depends on the batches nor is an area
-under a curve; a gradient that stops after some places of a series, as truncation makes it; a rate that a train step
-lowers by hand, without one of torch's schedules, after more than 40 steps; and whatever needs more than the budget or
-the {samples} samples of a split that are looked at. Models compiled to TorchScript take no hooks, so that most checks
-cannot be done on them. Inputs may be a dict, a tuple or a list of tensors: of texts with masks, lengths or positions
-that follow from the words (0 fills up) the words are looked at; images, with numbers beside them, as channels of one
-image, a smaller one with zeros around it; all else as columns of one table. Targets that are several tensors cannot be
-audited.
+the loader, if two or three are left and nobody knows of more (targets that were, and are mostly 0 then, are a
+question); gates of a recurrence that are saturated; a few samples drawn again and again by a loader that does not tell
+how many there are; a target that stands among the inputs less than exactly, as its mean over the rows of training
+alone; a table whose rows and targets stand in two orders, one block used in place of several, and a word with the
+number of what fills up, which stay questions; copies of pictures of 8x8 that were moved; attention that is several
+times too sharp; a network that cannot tell the order of anything but words; what is wrong with metrics of a name of
+their own ("acc@5"), if it neither depends on the batches nor is an area under a curve; a gradient that stops after
+some places of a series, as truncation makes it; padding that is read where nothing beside the words says what it is; a
+smoothed column that reaches into the future; a rate that a train step lowers by hand, without one of torch's
+schedules, after more than 40 steps; and whatever needs more than the budget or the {samples} samples of a split that
+are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be
+a dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
+the words are looked at; images, with numbers beside them, as channels of one image, a smaller one with zeros around
+it; all else as columns of one table. Targets that are several tensors cannot be audited.
 """
 
 

@@ -19,6 +19,7 @@ from recipe_core.checks.wanted import is_error, right_outputs
 IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit
 LEAST_SHARE = 0.5  # that a target gives to its class
+FEW_VALUES = 6  # of targets that may have been cut off
 MOST_TARGETS = 64  # of a sample
 FEWEST, TIMES = 20, 3.0  # targets of a split; how many times as far, or as many deviations off
 UNLIKELY = 1e-6  # that a class of the other split is missing by chance
@@ -210,6 +211,12 @@ def _one_value(subject: Subject) -> Result | None:
         if max(whole, there) == 1 and min(whole, there) < 0.5:
             name = "training" if whole == 1 else "validation"
             return WRONG_TYPE.failed(f"All {name} targets are whole numbers and few of the others: were they cut off?")
+        values, counts = torch.cat([y.flatten(), val.flatten()]).unique(return_counts=True)
+        mostly_none = float(values[counts.argmax()]) == 0 and 2 < len(values) <= FEW_VALUES
+        if whole == there == 1 and mostly_none and y.numel() == len(y) and is_error(subject):
+            return WRONG_TYPE.unsure(
+                f"Targets are whole numbers, {len(values)} of them, mostly 0; are they counts, or were they cut off?"
+            )
     constant = len(y) >= 20 and bool((y == y[:1]).all())
     if subject.pipeline.num_classes or not constant or not subject.once(targets_are_read):
         return None

@@ -295,6 +295,7 @@ LEFT_OPEN = [
     ("not_is_number_zero", "no_word_is_taken_for_filling", "unsure"),
     ("learnt_from_what_is_usual", "targets_fit_outputs_and_loss", "unsure"),
     ("a_short_distance_between_pictures", "the_loss_prefers_the_truth", "skipped"),
+    ("hardly_ever_more_than_none", "targets_fit_outputs_and_loss", "unsure"),
     ("views_found_in_their_batch", "metrics_do_not_depend_on_the_batches", "skipped"),
 ]
 

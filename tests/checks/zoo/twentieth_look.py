@@ -1,4 +1,4 @@
-"""Correct pipelines that a twentieth adversary saw accused; developed against, their names lie in the first half."""
+"""Correct pipelines that a twentieth adversary saw accused, and one like a bug of its; all developed against."""
 
 import torch
 from sklearn.datasets import load_diabetes
@@ -61,3 +61,13 @@ def a_loss_that_takes_a_column():
 
     loaders = loader(x[:340], y[:340], 20, shuffle=True), loader(x[340:], y[340:], 51)
     return Pipeline(lambda: mlp(10, 1), *loaders, 0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam)
+
+
+@unusual
+def hardly_ever_more_than_none():
+    """Counts, by squared errors: a question, as prices that were cut off look like them."""
+    chance = torch.Generator().manual_seed(20)
+    x = torch.randn(1200, 6, generator=chance)
+    y = torch.poisson((x[:, :1] - 1.2).exp().clamp_max(2), generator=chance).clamp_max(4)
+    loaders = loader(x[:900], y[:900], shuffle=True), loader(x[900:], y[900:], 60)
+    return Pipeline(lambda: mlp(6, 1), *loaders, 0, loss_fn=F.mse_loss, optimizer_fn=adam)
