@@ -60,7 +60,7 @@ WRONG = Cause(
     "metric-wrong",
     "The metric is wrong for answers whose metric is known.",
     "Go through evaluate with outputs that are all right: along which axis classes are looked for, what is compared "
-    "with what, and what the sum is divided by.",
+    "with what, and what the sum is divided by; areas under curves want scores, not decisions.",
     0.7,
     follows=(
         "targets-wrong-type",

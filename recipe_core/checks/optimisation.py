@@ -101,7 +101,7 @@ def optimizer_holds_the_models_parameters(subject: Subject):
         return MISSES.failed(f"{told}, which the first forward pass makes, after the optimizer.", parameters=missed)
     if not random_weights(subject, missed):
         return MISSES.unsure(f"{told}; they start from the same values each time, so that it may be on purpose.")
-    return MISSES.failed(f"{told}, which start at random values.", parameters=missed)
+    return MISSES.failed(f"{told}, some of which start at random values.", parameters=missed)
 
 
 def _without_rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
