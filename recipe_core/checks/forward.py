@@ -164,7 +164,7 @@ def outputs_follow_the_input(subject: Subject):
                 f"For {float(same.float().mean()):.0%} of the texts other words leave the outputs exactly as they are: "
                 "only where they are filled up counts."
             )
-        if told := _heard_beside_filling(subject, model, x, outputs):
+        if x.ndim == 2 and (told := _heard_beside_filling(subject, model, x, outputs)):
             return DEAF.failed(told)
     influence = _influence(subject, model, first)
     if influence is None:

@@ -329,8 +329,8 @@ def wrong_answers_have_a_gradient(subject: Subject):
 def one_output_per_class(subject: Subject):
     """The model has as many outputs as there are classes (one is enough for two)."""
     classes, shape = subject.pipeline.num_classes, tuple(subject.once(objective).like.shape)
-    if not classes or len(shape) != 2:
-        return skipped("The outputs are not one row per sample.")
+    if not classes or len(shape) != 2 or shape == tuple(subject.once(objective).targets.shape):
+        return skipped("The outputs are not one row of classes per sample.")
     if shape[1] > classes + 1 and not names_classes(subject):
         return skipped("The outputs do not stand for classes.")
     if shape[1] > classes + 1:

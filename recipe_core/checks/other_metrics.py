@@ -71,6 +71,8 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
     ]
     if len(sample.x) != len(sample) or not all(len(each.given) >= len(sample.batches) for each in trials[::2]):
         return skipped("evaluate does not take all the batches that it is given.")
+    if len(trials[0].inputs) % len(trials[0].given):
+        return skipped("evaluate asks the model about other samples, too, as to choose a threshold.")
     found = []
     # Losses and accuracies are known exactly: other checks judge them.
     for name in (each for each in trials[0].metrics if MEANS.search(each.lower()) and not is_accuracy(each)):

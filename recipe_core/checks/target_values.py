@@ -126,6 +126,7 @@ def _range(subject: Subject) -> Result | None:
             continue
         if y.ndim == 1 and not y.is_floating_point():
             wrong = ((y < 0) & (y != IGNORED)) | (y >= classes)
+            wrong &= ~((y < 0) & _leaves_out_negatives(subject, sample))
             bounds = f"0 to {classes - 1}"
         elif classes == 2 and y.is_floating_point() and y.numel() == len(y):
             wrong = ((y < -1e-6) | (y > 1 + 1e-6)).flatten() & ~_hinge(y)
@@ -145,6 +146,21 @@ def _range(subject: Subject) -> Result | None:
                 f"{float(y.min()):g} to {float(y.max()):g}."
             )
     return None
+
+
+@torch.no_grad()
+def _leaves_out_negatives(subject: Subject, sample: Sample) -> bool:
+    """Whether other outputs for samples with a class below zero leave the loss as it is, as of what has no label."""
+    batch = next(((x, y) for x, y in sample.batches if bool((y < 0).any()) and bool((y >= 0).any())), None)
+    if batch is None:
+        return False
+    x, y = batch[0], batch[1].to(subject.device)
+    outputs = subject.outputs(subject.model().eval(), x)
+    others = torch.where((y < 0)[:, None], -2 * outputs - 1, outputs) if outputs.ndim == 2 else outputs
+    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
+        own, other = (float(subject.pipeline.loss_fn(each, y).mean()) for each in (outputs, others))
+        return math.isfinite(own) and own == other and not torch.equal(outputs, others)
+    return False
 
 
 def _endless(subject: Subject) -> Result | None:

@@ -277,6 +277,8 @@ LET_PASS = [
     ("an_r2_of_all_numbers", "metrics_of_a_regression_are_right"),
     ("texts_with_the_longest_first", "images_do_not_see_each_other"),
     ("a_loss_that_takes_a_column", "targets_fit_outputs_and_loss"),
+    ("labels_for_a_third", "targets_fit_outputs_and_loss"),
+    ("two_numbers_a_word", "outputs_follow_the_input"),
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.
 LEFT_OPEN = [
@@ -296,6 +298,9 @@ LEFT_OPEN = [
     ("learnt_from_what_is_usual", "targets_fit_outputs_and_loss", "unsure"),
     ("a_short_distance_between_pictures", "the_loss_prefers_the_truth", "skipped"),
     ("hardly_ever_more_than_none", "targets_fit_outputs_and_loss", "unsure"),
+    ("labels_for_a_third", "trains_in_train_mode", "skipped"),
+    ("a_threshold_from_other_samples", "metrics_do_not_depend_on_the_batches", "skipped"),
+    ("a_yes_or_no_at_each_place", "one_output_per_class", "skipped"),
     ("views_found_in_their_batch", "metrics_do_not_depend_on_the_batches", "skipped"),
 ]
 

@@ -36,6 +36,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     thirteenth_look,
     twelfth_look,
     twentieth_look,
+    twenty_first_look,
     unusual_data,
     unusual_models,
     unusual_training,
