@@ -141,13 +141,16 @@ def _scores_by_chance(train: torch.Tensor, val: torch.Tensor) -> torch.Tensor:
     as a rare category of a table, may be so in one split only."""
     images, chance = torch.cat([train, val]).double(), torch.Generator().manual_seed(0)
     means, squares = images.mean((2, 3)), images.square().mean((2, 3))
+    first = torch.zeros(RESPLITS, len(images), dtype=torch.float64)  # whether it is in the first part of a split
+    for each in first:
+        each[torch.randperm(len(images), generator=chance)[: len(train)]] = 1
 
-    def moments(rows: torch.Tensor) -> Moments:
-        mean = means[rows].mean(0)
-        return mean, (squares[rows].mean(0) - mean.square()).clamp_min(0).sqrt()
+    def moments(within: torch.Tensor) -> Moments:
+        count = within.sum(1, keepdim=True)
+        mean = within @ means / count
+        return mean, (within @ squares / count - mean.square()).clamp_min(0).sqrt()
 
-    orders = (torch.randperm(len(images), generator=chance) for _ in range(RESPLITS))
-    found = torch.stack([_scores(*_apart(*map(moments, order.split([len(train), len(val)])))) for order in orders])
+    found = _scores(*_apart(moments(first), moments(1 - first)))
     # Of many columns one goes beyond its own chance: by how much, the farthest split of each tells beside the next.
     # What is constant in some splits may be so in any.
     highest, second = found.topk(2, 0).values
