@@ -29,6 +29,7 @@ from recipe_core.checks.targets import labels_of
 FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt
 NOTHING = 3.0  # so few that chance alone may have given them
 ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
+MOST_OUTPUTS = 64  # targets of a sample that are looked at one by one
 PER_CLASS = 10
 FEW = 50
 SHARE_OF_TIME = 0.15  # of the budget, that the model may be trained for
@@ -271,10 +272,11 @@ def _parted(subject: Subject, both: Lessons) -> str:
 
 def _untold(both: Lessons) -> str:
     """For regression: one of the targets."""
-    if both.train.labels is not None or both.train.targets.shape[1] != both.val.targets.shape[1]:
-        return ""
+    outputs = both.train.targets.shape[1]
+    if both.train.labels is not None or outputs != both.val.targets.shape[1] or outputs > MOST_OUTPUTS:
+        return ""  # of the pixels of a map one or the other is untold by chance
     across = both.across
-    for place in range(both.train.targets.shape[1]):
+    for place in range(outputs):
         one = slice(place, place + 1)
         train = agreement(both.train.learner.held_out[:, one], both.train.targets[:, one])
         val = agreement(both.val.learner.held_out[:, one], both.val.targets[:, one])

@@ -15,7 +15,7 @@ from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, in_form, re
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import answers, as_outputs, labels_of
+from recipe_core.checks.targets import answers, are_spread, as_outputs, labels_of
 from recipe_core.checks.wanted import right_outputs
 
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
@@ -286,7 +286,8 @@ def the_loss_prefers_the_truth(subject: Subject):
         if not names_classes(subject):
             return skipped("The outputs do not stand for classes.")
         return UPHILL.failed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")
-    blind = [label for label in asked.labels.unique().tolist() if asked.is_blind_to(label) and label != asked.padding]
+    labels = [] if are_spread(asked.targets) else asked.labels.unique().tolist()
+    blind = [label for label in labels if asked.is_blind_to(label) and label != asked.padding]
     if blind and len(blind) < len(asked.labels.unique()):
         return BLIND.failed(f"Wrong answers for samples of class {blind[0]} leave the loss as it is.", classes=blind)
     return passed(f"The loss of right answers is {right:.3g}, of wrong ones {wrong:.3g}.")

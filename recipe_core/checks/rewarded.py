@@ -26,6 +26,7 @@ HIGHER_IS_BETTER = re.compile(
     r"(^|_)(acc|accuracy|f1|precision|recall|auc|r2|iou|miou|dice|mcc|kappa|pck|map|ndcg|hits?)"
 )
 COVERAGE = re.compile(r"cover|picp|inside|within", re.IGNORECASE)
+COVERED = 0.3  # of the targets, that lie in an interval for which the loss was meant
 DRAWN = 3  # random outputs
 HALF, HARDLY = 0.5, 0.02  # of the error of other samples' outputs; how much more right
 
@@ -115,10 +116,13 @@ def intervals_of_the_loss_hold_the_targets(subject: Subject):
     outputs = torch.zeros(1, like.shape[1], requires_grad=True)
     with contextlib.suppress(*NO_OUTPUTS):
         minimise(lambda: _loss_of_constants(subject, outputs), outputs)
+    if not bool((outputs.detach().diff() < 0).all()):
+        return passed("The constants that the loss likes best do not fall from one output to the next.")
     best = outputs.detach().expand(len(y), -1)
     own, turned = (_metrics(subject, subject.val, each) for each in (best, best.flip(1)))
     for name in filter(COVERAGE.search, own):
-        if turned[name] > own[name] + HALF * max(turned[name], 1e-9):
+        unit = 100 if max(turned[name], own[name]) > 1 else 1
+        if turned[name] > max(COVERED * unit, own[name] + HALF * turned[name]):
             return DISAGREE.failed(
                 f"{name} is {own[name]:.4g} for the constants that the loss likes best, {_listed(best[0])}, and "
                 f"{turned[name]:.4g} for these in the opposite order.",

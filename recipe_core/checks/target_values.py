@@ -13,7 +13,7 @@ from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import labels_of, targets_are_read
+from recipe_core.checks.targets import are_spread, labels_of, targets_are_read
 from recipe_core.checks.wanted import is_error, right_outputs
 
 IGNORED = -100  # the label that torch's losses leave out by default
@@ -126,7 +126,7 @@ def _range(subject: Subject) -> Result | None:
             continue
         if y.ndim == 1 and not y.is_floating_point():
             wrong = ((y < 0) & (y != IGNORED)) | (y >= classes)
-            wrong &= ~((y < 0) & _leaves_out_negatives(subject, sample))
+            wrong &= ~((y < 0) & _means_negatives(subject, sample))
             bounds = f"0 to {classes - 1}"
         elif classes == 2 and y.is_floating_point() and y.numel() == len(y):
             wrong = ((y < -1e-6) | (y > 1 + 1e-6)).flatten() & ~_hinge(y)
@@ -149,17 +149,17 @@ def _range(subject: Subject) -> Result | None:
 
 
 @torch.no_grad()
-def _leaves_out_negatives(subject: Subject, sample: Sample) -> bool:
-    """Whether other outputs for samples with a class below zero leave the loss as it is, as of what has no label."""
-    batch = next(((x, y) for x, y in sample.batches if bool((y < 0).any()) and bool((y >= 0).any())), None)
+def _means_negatives(subject: Subject, sample: Sample) -> bool:
+    """Whether the loss takes classes below zero, and not for the last ones, counted from the end: for samples without a
+    label, say."""
+    batch = next(((x, y) for x, y in sample.batches if bool((y < 0).any())), None)
     if batch is None:
         return False
-    x, y = batch[0], batch[1].to(subject.device)
-    outputs = subject.outputs(subject.model().eval(), x)
-    others = torch.where((y < 0)[:, None], -2 * outputs - 1, outputs) if outputs.ndim == 2 else outputs
+    outputs, y = subject.outputs(subject.model().eval(), batch[0]), batch[1].to(subject.device)
+    from_the_end = torch.where(y < 0, y + subject.pipeline.num_classes, y)
     with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
-        own, other = (float(subject.pipeline.loss_fn(each, y).mean()) for each in (outputs, others))
-        return math.isfinite(own) and own == other and not torch.equal(outputs, others)
+        own, last = (float(subject.pipeline.loss_fn(outputs, each).mean()) for each in (y, from_the_end))
+        return math.isfinite(own) and not math.isclose(own, last, rel_tol=1e-6)
     return False
 
 
@@ -282,8 +282,8 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     """Every class has samples in training and in validation."""
     classes = subject.pipeline.num_classes
     train, val = (labels_of(sample.y, classes) for sample in (subject.drawn_train, subject.drawn_val))
-    if train is None or val is None:
-        yield skipped("There are no classes.")
+    if train is None or val is None or are_spread(subject.drawn_train.y):
+        yield skipped("There are no classes, or targets are shares of several.")
         return
     size = max(classes, int(train.max()) + 1, int(val.max()) + 1)
     counts = {

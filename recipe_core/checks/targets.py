@@ -12,6 +12,7 @@ from recipe_core.training.checkpoint import seed_everything
 if TYPE_CHECKING:
     from recipe_core.checks.subject import Subject
 
+MOST = 0.6  # of a sample's shares
 SURE = 8.0  # logit of an answer without doubt
 
 
@@ -34,6 +35,13 @@ def _are_one_each(rows: torch.Tensor) -> bool:
     low, high = rows.min(), rows.max()
     one = ((rows == high).sum(1) == 1) & ((rows == low).sum(1) == rows.shape[1] - 1)
     return bool((shares | one).all())
+
+
+def are_spread(targets: torch.Tensor) -> bool:
+    """Whether targets are shares of classes of which mostly none has most, as of ages or of many annotators."""
+    if targets.ndim != 2 or not targets.is_floating_point() or targets.shape[1] < 3:
+        return False
+    return bool((targets >= 0).all()) and float((targets.amax(1) / targets.sum(1).clamp_min(1e-9)).median()) < MOST
 
 
 def can_say(outputs: torch.Tensor, classes: int) -> bool:

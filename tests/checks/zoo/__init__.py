@@ -37,6 +37,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     twelfth_look,
     twentieth_look,
     twenty_first_look,
+    twenty_second_look,
     unusual_data,
     unusual_models,
     unusual_training,
