@@ -85,16 +85,22 @@ def _are_means_of_groups(values: torch.Tensor, targets: torch.Tensor) -> bool:
         targets: float (n, outputs).
     """
     known, group, sizes = values.unique(return_inverse=True, return_counts=True)
-    if len(known) < FEWEST_GROUPS or float(sizes[sizes > 1].sum()) < SHARED * len(values) or len(sizes.unique()) < 2:
+    several = sizes > 1  # of one row alone nothing is known
+    if int(several.sum()) < FEWEST_GROUPS or float(sizes[several].sum()) < SHARED * len(values):
         return False
-    counts, column, targets = sizes.double(), (known - known.mean()) / known.std(), targets - targets.mean(0)
+    targets = targets - targets.mean(0)
     sums = torch.zeros(len(known), targets.shape[1], dtype=torch.float64).index_add_(0, group, targets)
+    within = (targets - (sums / sizes[:, None])[group]).square().mean(0)
+    counts, column, sums = sizes[several].double(), (known[several] - known.mean()) / known.std(), sums[several]
+    if len(counts.unique()) < 2:
+        return False
     features = torch.stack([counts * column, counts, column, torch.ones_like(column)], 1)
     missed = sums - features @ torch.linalg.lstsq(features, sums).solution
-    exact = missed.square().mean(0).sqrt() < ROUGHLY * sums.std(0)
+    # By the rows of each group: the many that have no value, as zero, outweigh the others otherwise.
+    missed, means = missed / counts[:, None], sums / counts[:, None]
+    exact = missed.square().mean(0).sqrt() < ROUGHLY * means.std(0)
     # What the column alone decides, row by row, is no mean of any rows.
-    within = (targets - (sums / counts[:, None])[group]).square().mean(0) > ROUGHLY * targets.square().mean(0)
-    return bool((exact & within).any())
+    return bool((exact & (within > ROUGHLY * targets.square().mean(0))).any())
 
 
 def _numbers(x: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

@@ -38,7 +38,10 @@ def images_do_not_see_each_other(subject: Subject):
     x = batch_of(subject)
     if len(x) < 4:
         return skipped("The batches are too small.")
-    rows = _alone if subject.once(of_pairs) else _rows
+    pairs = subject.once(of_pairs)
+    if pairs and outputs_of(subject, subject.model().eval(), x).shape != (len(x), len(x)):
+        return skipped("The outputs are for pairs of samples and more.")
+    rows = _alone if pairs else _rows
     others, order = [], []
     for model in (subject.once(settled), stirred(subject)):
         half = len(x) // 2
