@@ -4,12 +4,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
 from tests.checks.zoo.base import adam
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader
+from tests.checks.zoo.thirteenth_look import Made
 
 
 def rows(count: int, seed: int) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
@@ -134,3 +136,58 @@ def many_passes_with_dropout():
 
     y = (of + 0.3 * chance.normal(size=len(of)))[:, None]
     return of_rows(x, y, lambda: mlp(8, 1, dropout=0.1), loss_fn=F.mse_loss, evaluate=evaluate)
+
+
+@unusual
+def rare_words_weigh_more():
+    """Of a word that only one topic has, all rows but those without it are alike."""
+    chance = np.random.default_rng(22)
+    y = chance.integers(0, 4, 1200)
+    shares = 0.55 * np.pad(chance.dirichlet(np.full(100, 0.1), 4), ((0, 0), (50, 0)))
+    shares[:, 50:] += 0.0035
+    shares[np.arange(50) % 4, np.arange(50)] = 0.1 / 12.5
+    counts = np.stack([chance.multinomial(25, shares[each] / shares[each].sum()) for each in y])
+    seen = (counts[:900] > 0).sum(0)
+    x = counts * (np.log(901 / (1 + seen)) + 1)
+    x = torch.tensor(x / np.linalg.norm(x, axis=1, keepdims=True), dtype=torch.float32)
+    y = torch.tensor(y)
+    loaders = loader(x[:900], y[:900], shuffle=True), loader(x[900:], y[900:], 60)
+    return Pipeline(lambda: nn.Linear(150, 4), *loaders, num_classes=4, optimizer_fn=lambda model: adam(model, 0.02))
+
+
+class Found(nn.Module):
+    """How near a question is to all answers of the batch, and to the wrong ones beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.asks, self.answers = mlp(32, 24), mlp(32, 24)
+
+    def forward(self, x):
+        asks, right, wrong = x
+        answers = F.normalize(self.answers(torch.cat([right, wrong])), dim=1)
+        return 10 * F.normalize(self.asks(asks), dim=1) @ answers.T
+
+
+@unusual
+def found_among_hard_ones():
+    """The upper half of a digit finds its lower half among those of the batch, and as many of other digits."""
+
+    def halves(x, y, seed):
+        others = torch.randint(len(x), (len(x),), generator=torch.Generator().manual_seed(seed))
+        upper, lower = x[:, 0, :4].flatten(1), x[:, 0, 4:].flatten(1)
+        return Made(len(x), lambda row: ((upper[row], lower[row], lower[others[row]]), y[row]))
+
+    def loss_fn(found, _):
+        return F.cross_entropy(found, torch.arange(len(found)))
+
+    def evaluate(model, batches):
+        with torch.no_grad():
+            found = [model.eval()(x) for x, _ in batches]
+        right = sum(int((each.argmax(1) == torch.arange(len(each))).sum()) for each in found)
+        return {"recall_at_1": right / sum(map(len, found))}
+
+    images = digits()
+    train = halves(images.normalise(images.x), images.y, 0)
+    val = halves(images.normalise(images.val_x)[:350], images.val_y[:350], 1)
+    loaders = DataLoader(train, 50, shuffle=True, drop_last=True), DataLoader(val, 50)
+    return Pipeline(Found, *loaders, num_classes=0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam)
