@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from textwrap import shorten
 
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -18,6 +19,8 @@ from recipe_core.errors import BadPipeline
 from recipe_core.time_limit import time_limit
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.pipeline import Pipeline
+
+MOST_SAID = 240  # letters of an error's message
 
 
 def audit(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] = ()) -> AuditReport:
@@ -105,7 +108,8 @@ def _named(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
     if any("Traceback" in line for line in lines):  # that of a loader's worker
         return lines[-1].rstrip(".")
-    return f"{type(error).__name__}{': ' if lines[0] else ''}{lines[0].rstrip('.')}"
+    told = shorten(lines[0], MOST_SAID, placeholder=" ...")  # torch names all backends there are
+    return f"{type(error).__name__}{': ' if told else ''}{told.rstrip('.')}"
 
 
 def _waived(result: Result) -> Result:

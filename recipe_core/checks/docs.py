@@ -28,8 +28,9 @@ smoothed column that reaches into the future; a rate that a train step lowers by
 schedules, after more than 40 steps; and whatever needs more than the budget or the {samples} samples of a split that
 are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be
 a dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
-the words are looked at; images, with numbers beside them, as channels of one image, a smaller one with zeros around
-it; all else as columns of one table. Targets that are several tensors cannot be audited.
+the words are looked at; of words in one row with the offsets where texts begin, each text; images, with numbers beside
+them, as channels of one image, a smaller one with zeros around it; all else as columns of one table. What is sparse is
+made dense, and sparse again for the model. Targets that are several tensors cannot be audited.
 """
 
 

@@ -298,7 +298,7 @@ def _fed_to_the_first_layer(subject: Subject, x: torch.Tensor) -> torch.Tensor:
     got: list[torch.Tensor] = []
 
     def look(layer: nn.Module, inputs: tuple) -> None:
-        got.extend(each.detach().float().cpu() for each in inputs[:1] if isinstance(each, torch.Tensor))
+        got.extend(each.detach().to_dense().float().cpu() for each in inputs[:1] if isinstance(each, torch.Tensor))
 
     model = subject.model().eval()
     hooks = [each.register_forward_pre_hook(look) for each in model.modules() if _has_weights(each)]

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from recipe_core.checks.bags import Bag
 from recipe_core.checks.keep import as_found
 from recipe_core.checks.texts import Text
 from recipe_core.training.pipeline import Pipeline
@@ -24,6 +25,7 @@ from recipe_core.training.pipeline import Pipeline
 NEEDED = "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample"
 CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
 MOST_CODES = 64  # values of a code that are told apart
+SPARSE = (torch.sparse_coo, torch.sparse_csr)
 MOST_COLOURS = 4  # channels, with one that is transparency
 
 
@@ -164,21 +166,29 @@ class Parts:
         self._coded: dict[tuple, bool] = {}  # shape of a sample and dtype -> what was found of the first
         self._forms: dict[tuple, Form] = {}  # shape of a packed sample, and dtype -> how it was made
         self._texts: dict[tuple, Text | None] = {}  # names of the parts -> how they follow from words, if they do
+        self._bags: list[Bag] = []
+        self._sparse: dict[tuple, torch.layout] = {}  # shape of a sample and dtype -> how it was stored
 
     def packed(self, x: Any) -> torch.Tensor:
         """One tensor, (n, ...), of an input; what is one stays as it is, unless its columns are codes.
 
-        Of a text with masks, lengths or positions it is the words. Images are joined along their channels, smaller ones
-        with zeros around them, and numbers beside them become planes; all else becomes columns of a table.
+        Of a text with masks, lengths or positions it is the words; texts in one row become one each. Images are joined
+        along their channels, smaller ones with zeros around them, and numbers beside them become planes; all else
+        becomes columns of a table. What is sparse becomes dense.
 
         Raises:
             TypeError: it has parts that are no tensors of as many rows.
         """
+        if isinstance(x, torch.Tensor) and x.layout in SPARSE:
+            self._sparse[_kind(x)] = x.layout
+            return x.to_dense()
         coded = isinstance(x, torch.Tensor) and self._is_coded(x)
         if isinstance(x, torch.Tensor) and not coded:
             return x
         found, spec = pytree.tree_flatten_with_path(x)
         leaves = [leaf for _, leaf in found]
+        if bag := self._bag(leaves, spec):
+            return bag.texts(leaves)
         if not _have_rows(leaves):
             raise TypeError(NEEDED)
         names = [f"x{pytree.keystr(path)}" for path, _ in found]
@@ -194,9 +204,14 @@ class Parts:
 
     def taken_apart(self, x: Any) -> Any:
         """What was packed, or has the form of it."""
+        if layout := self._layout(x):
+            return x.to_sparse(layout=layout)
         for text in filter(None, self._texts.values()):
             if text.are_words(x):
                 return pytree.tree_unflatten(text.beside(x), text.spec)
+        for bag in self._bags:
+            if bag.are_texts(x):
+                return pytree.tree_unflatten(bag.flat(x), bag.spec)
         form = self._form(x)
         return x if form is None else pytree.tree_unflatten(form.split(x), form.spec)
 
@@ -210,10 +225,13 @@ class Parts:
         for text in filter(None, self._texts.values()):
             if text.fits(leaves):
                 return [leaves[text.at]]
+        for bag in self._bags:
+            if bag.fits(leaves):
+                return [bag.texts(leaves)]
         for form in self._forms.values():
             if form.fits(leaves):
                 return [form.joined(leaves)]
-        return leaves
+        return [leaf.to_dense() if leaf.layout in SPARSE else leaf for leaf in leaves]
 
     def standardised(self, x: torch.Tensor) -> torch.Tensor:
         """Inputs, or each part of theirs, of mean 0 and deviation 1; what is constant or a code stays as it is."""
@@ -294,7 +312,7 @@ class Parts:
             return False
         if not all(self._coded.values()):  # texts of many lengths need one look
             return False
-        key = (x.shape[1:], x.dtype)
+        key = _kind(x)
         if key not in self._coded:
             self._coded[key] = self._are_codes(x)
         return self._coded[key]
@@ -308,8 +326,16 @@ class Parts:
             raise TypeError(CHANGED)
         return text
 
+    def _bag(self, leaves: list, spec: Any) -> Bag | None:
+        if not self._bags and not _have_rows(leaves) and (bag := Bag.of(leaves, spec)):
+            self._bags.append(bag)
+        return next((bag for bag in self._bags if bag.fits(leaves)), None)
+
     def _form(self, x: Any) -> Form | None:
-        return self._forms.get((tuple(x.shape[1:]), x.dtype)) if isinstance(x, torch.Tensor) else None
+        return self._forms.get(_kind(x)) if isinstance(x, torch.Tensor) else None
+
+    def _layout(self, x: Any) -> torch.layout | None:
+        return self._sparse.get(_kind(x)) if isinstance(x, torch.Tensor) and x.layout == torch.strided else None
 
 
 class _Apart:
@@ -348,6 +374,11 @@ def _refusal(pipeline: Pipeline, model: torch.nn.Module, x: torch.Tensor) -> Exc
 def _standard(x: torch.Tensor) -> torch.Tensor:
     numbers = x.float()
     return ((numbers - numbers.mean()) / numbers.std()).to(x) if float(numbers.std()) > 0 else x
+
+
+def _kind(x: torch.Tensor) -> tuple:
+    """Shape of a sample, and type."""
+    return tuple(x.shape[1:]), x.dtype
 
 
 def _have_rows(leaves: list) -> bool:

@@ -86,11 +86,11 @@ def same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def marks(x: torch.Tensor) -> list[bytes]:
-    """One for each row of a tensor: equal where the rows are."""
+    """One for each row of a tensor: equal where the rows are, however far they are filled up with zeros."""
     x = x.detach().cpu()
     x = x + 0 if x.is_floating_point() else x  # -0.0 is 0.0
     rows = x.reshape(len(x), -1).contiguous().view(torch.uint8)  # NumPy has not all of torch's types
-    return [blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in rows]
+    return [blake2b(row.numpy().tobytes().rstrip(b"\0"), digest_size=16).digest() for row in rows]
 
 
 @dataclass

@@ -41,6 +41,39 @@ def test_what_is_packed_is_taken_apart_to_the_same_in_any_batch(inputs, shape):
         assert torch.equal(before[[2, 0]], few) and few.is_contiguous()  # a model may call view
 
 
+@pytest.mark.parametrize("ends", [[], [8]])
+@pytest.mark.parametrize("words_first", [True, False])
+def test_texts_in_one_row_become_one_each_and_a_row_again(ends, words_first):
+    words, offsets = torch.tensor([3, 0, 5, 5, 0, 2, 9, 1]), torch.tensor([0, 3, 3, *ends], dtype=torch.int32)
+    given = (words, offsets) if words_first else [offsets, words]
+    parts = Parts()
+    texts = parts.packed(given)
+    assert texts.tolist() == [[4, 1, 6, 0, 0], [0, 0, 0, 0, 0], [6, 1, 3, 10, 2]]
+    again = parts.taken_apart(texts)
+    assert type(again) is type(given)
+    assert all(torch.equal(*each) and each[0].dtype == each[1].dtype for each in zip(given, again, strict=True))
+    few = parts.taken_apart(texts[[2, 1]])
+    assert few[0 if words_first else 1].tolist() == [5, 0, 2, 9, 1]
+    assert few[1 if words_first else 0].tolist() == [0, 5, *([5] if ends else [])]
+    assert torch.equal(parts.seen(*given)[0], texts)
+
+
+@pytest.mark.parametrize("offsets", [[1, 3], [0, 4, 3], [0, 9], [0, 2, 5, 6, 7]])
+def test_what_does_not_say_where_texts_begin_is_refused(offsets):
+    with pytest.raises(TypeError, match="a row for each sample"):
+        Parts().packed((torch.tensor([3, 0, 5, 5, 0, 2, 9, 1]), torch.tensor(offsets)))
+
+
+@pytest.mark.parametrize("stored", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+def test_what_is_sparse_is_made_dense_and_sparse_again(stored):
+    given = stored(NUMBERS * (NUMBERS > 0))
+    parts = Parts()
+    assert torch.equal(parts.packed(given), given.to_dense())
+    again = parts.taken_apart(parts.packed(given) * 2)
+    assert again.layout == given.layout and torch.equal(again.to_dense(), given.to_dense() * 2)
+    assert torch.equal(parts.seen(given)[0], given.to_dense())
+
+
 def test_one_tensor_is_left_as_it_is():
     parts = Parts()
     assert parts.packed(IMAGES) is IMAGES and parts.taken_apart(IMAGES) is IMAGES

@@ -33,6 +33,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     sixth_look,
     sixth_look_correct,
     tenth_look,
+    texts_in_one_row,
     thirteenth_look,
     twelfth_look,
     twentieth_look,
