@@ -53,6 +53,4 @@ def _card(place: int, result: Result) -> None:
 
 
 def _line(result: Result) -> str:
-    """What was expected and held, or the name of what was not tried; and what was found."""
-    about = result.hypothesis if result.verdict == "pass" else f"{result.check.replace('_', ' ').capitalize()}:"
-    return f"{plain(about)} :small[:gray[{plain(result.message)}]]"
+    return f"{plain(result.tried)} :small[:gray[{plain(result.message)}]]"

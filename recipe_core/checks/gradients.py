@@ -184,7 +184,7 @@ def the_loss_is_not_outweighed(subject: Subject):
     factors = [sum(call.factors) for call in subject.once(rehearsal).calls if call.factors]
     weight = max(factors, default=1.0)
     if not 0 < weight < SLIGHT:
-        return passed(f"It enters {weight:.3g} times.")
+        return passed(f"The step takes it {weight:.3g} times.")
     own = _left_of_loss(rehearse(subject, PATIENT))
     told = f"The loss enters {weight:.3g} times what the step differentiates, and {PATIENT} steps leave {own:.0%} of it"
     if own < FALLS:

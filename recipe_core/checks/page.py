@@ -27,7 +27,7 @@ def report_page(report: AuditReport) -> str:
     """Failures and doubts with their evidence, then the rest as a table."""
     told = [_article(each) for each in report.results if each.verdict in ("fail", "unsure")]
     rest = [
-        {"verdict": each.verdict, "check": each.check.replace("_", " "), "result": each.message}
+        {"verdict": each.verdict, "tried": each.tried, "result": each.message}
         for each in report.results
         if each.verdict not in ("fail", "unsure")
     ]

@@ -6,9 +6,11 @@ print(report); report.passed; report.to_frame(); report.to_html()
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from textwrap import fill
 from typing import Any
 
 VERDICTS = ("fail", "error", "unsure", "pass", "skipped")  # in the order of a report
+WIDTH = 100  # letters of a line in a terminal
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Result:
     hypothesis: str = ""
     about: str = ""
     follows: tuple[str, ...] = ()
+
+    @property
+    def tried(self) -> str:
+        """What was expected and held; of what was not tried, or came to no end, the name."""
+        return self.hypothesis if self.verdict == "pass" else f"{self.check.replace('_', ' ').capitalize()}:"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -111,11 +118,15 @@ class AuditReport:
         for each in self.results:
             if each.verdict in ("fail", "unsure"):
                 lines += ["", f"{each.verdict.upper()}  {each.cause}  (stage {each.stage}, harm {each.harm:.1f})"]
-                lines += [f"  {each.message}", f"  Fix: {each.fix}"]
+                lines += [_wrapped(f"  {each.message}"), _wrapped(f"  Fix: {each.fix}")]
         rest = [each for each in self.results if each.verdict not in ("fail", "unsure")]
         lines += [""] * bool(rest)
-        lines += [f"{each.verdict:8}{each.check}: {each.message}" for each in rest]
+        lines += [_wrapped(f"{each.verdict:8}{each.tried} {each.message}", 8) for each in rest]
         return "\n".join(lines)
+
+
+def _wrapped(line: str, indent: int = 2) -> str:
+    return fill(line, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _judged_beside(result: Result, failing: set[str]) -> Result:

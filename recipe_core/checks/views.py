@@ -33,6 +33,8 @@ def views_keep_the_order_of_axes(subject: Subject) -> Result:
     few, more = (_views(subject, x[:count]) for count in BATCHES)
     if len(few) != len(more):
         return skipped("The model does otherwise with more samples.")
+    if not more:
+        return skipped("The model views no tensor in another shape.")
     for one, other in zip(few, more, strict=True):
         if math.prod(one[0]) * BATCHES[1] != math.prod(other[0]) * BATCHES[0]:
             continue  # no tensor of the samples

@@ -12,7 +12,7 @@ from recipe_core.checks.result import AuditReport, Result, passed, skipped
 
 BAD = Result("a_check", "a-cause", "fail", 0.4, "It is <wrong>.", "Do right.", 1, {"figure": 0.5}, 0.1, "It is right.")
 WORSE = Result("b_check", "b-cause", "fail", 0.9, "It is worse.", "Do better.", 2)
-FINE = Result("c_check", message="All is well.", stage=3)
+FINE = Result("c_check", message="All is well.", stage=3, hypothesis="Nothing is wrong.")
 
 
 def test_the_most_harmful_failure_comes_first_and_what_passed_last():
@@ -46,6 +46,7 @@ def test_causes_follow_from_causes_that_there_are_and_never_from_each_other():
 def test_a_report_reads_as_text_as_a_frame_and_as_json():
     report = AuditReport([FINE, BAD])
     assert "a-cause" in str(report) and "Do right." in str(report)
+    assert "Nothing is wrong. All is well." in str(report)  # what was expected, and what was found
     frame = report.to_frame()
     assert list(frame["verdict"]) == ["fail", "pass"]
     assert json.loads(json.dumps(report.to_dict()))["results"][0]["evidence"] == {"figure": 0.5}
@@ -79,5 +80,5 @@ def test_docs_audit_lists_every_cause():
 
 
 def test_the_html_page_lists_every_check_that_passed():
-    report = AuditReport([replace(passed("It did."), check=f"check_{number}") for number in range(60)])
-    assert all(f"check {number}<" in report.to_html() for number in range(60))
+    report = AuditReport([replace(passed("It did."), hypothesis=f"Number {number} works.") for number in range(60)])
+    assert all(f"Number {number} works.<" in report.to_html() for number in range(60))
