@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn import functional as F
 
+from recipe_core.checks.known_outputs import axis_of_classes, can_be_said, outputs_off, to_device, varied
 from recipe_core.checks.metrics import MEANS, MISMATCHED, PART, SUMMED, WRONG, ragged
-from recipe_core.checks.probe import answers_are_heard, evaluate, names_classes, own_outputs
+from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
-from recipe_core.checks.wanted import NEXT_TO_NOTHING, is_error, right_outputs, right_scale
+from recipe_core.checks.targets import labels_of
+from recipe_core.checks.wanted import NEXT_TO_NOTHING, right_scale
 from recipe_core.training.checkpoint import seed_everything
 
 ROUNDING = 2e-3  # relative
@@ -120,62 +121,13 @@ def _hardly_tells(subject: Subject, told: dict[str, float]) -> bool:
         return False
     y = subject.val.batches[0][1]
     own = [outputs_off(subject, by)(subject.val)[: len(y)] for by in (0, 1)]
-    right, wrong = (float(subject.pipeline.loss_fn(*_to(subject, (each, y))).float().mean()) for each in own)
+    right, wrong = (float(subject.pipeline.loss_fn(*to_device(subject, (each, y))).float().mean()) for each in own)
     return 0 <= right < wrong / 2
-
-
-def can_be_said(subject: Subject) -> bool:
-    """Whether outputs are one number per class, for each sample or each place, or as many as there are targets."""
-    like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
-    if labels_of(y, classes) is not None:
-        return can_say(like, classes) and names_classes(subject)
-    if subject.once(axis_of_classes) is not None:
-        return True
-    return like[0].numel() == y[0].numel() and (not classes or float(y.max()) <= 1 or is_error(subject))
-
-
-def axis_of_classes(subject: Subject) -> int | None:
-    """Along which axis outputs have one number per class for each place of the targets; None where along none."""
-    like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.pipeline.num_classes
-    if not classes or y.is_floating_point() or like.ndim != y.ndim + 1:
-        return None
-    axes = [axis for axis in (1, like.ndim - 1) if like.shape[:axis] + like.shape[axis + 1 :] == y.shape]
-    axes = [axis for axis in dict.fromkeys(axes) if like.shape[axis] > int(y.max())]
-    if len(axes) < 2:
-        return axes[0] if axes else None
-    first, last = (_one_each(y, like.shape[axis], axis) for axis in axes)  # as many places as classes: the loss decides
-    losses = [float(subject.pipeline.loss_fn(*_to(subject, (each, y))).mean()) for each in (first, last)]
-    return axes[losses[0] > losses[1]]
-
-
-def _one_each(labels: torch.Tensor, classes: int, axis: int) -> torch.Tensor:
-    """Outputs that say these classes, along an axis."""
-    return (F.one_hot(labels.clamp_min(0), classes) * SURE).movedim(-1, axis)
 
 
 def _loss(subject: Subject, said: Callable[[Sample], torch.Tensor], passes: list[Sample]) -> float:
     trial = evaluate(subject, subject.model(), said, passes)
     return trial.metrics.get("loss", math.nan) if trial.given else math.nan
-
-
-def outputs_off(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
-    """Outputs that are the targets, or off by one class or one deviation."""
-
-    def answer(sample: Sample) -> torch.Tensor:
-        like = subject.once(own_outputs)
-        labels = labels_of(sample.y, subject.pipeline.num_classes)
-        if labels is not None:
-            return answers((labels + by) % subject.pipeline.num_classes, like)
-        axis = subject.once(axis_of_classes)
-        if axis is not None:
-            return _one_each((sample.y.long() + by) % like.shape[axis], like.shape[axis], axis)
-        y = sample.y.float()
-        if subject.pipeline.num_classes and bool(((y == 0) | (y == 1)).all()):  # several labels a sample
-            return as_shares((2 * (y == 1 - by) - 1.0) * SURE, like).reshape(len(y), *like.shape[1:])
-        right = right_outputs(subject, y)
-        return (right + by * float(right_outputs(subject, subject.val.y).std())).reshape(len(y), *like.shape[1:])
-
-    return answer
 
 
 @check(family="evaluation", stage=2, cost=1, causes=[SUMMED, PART, MISMATCHED, WRONG])
@@ -233,30 +185,6 @@ class _Known:
         self.batches = batches
 
 
-def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
-    """Random outputs, twice as far from zero in the last batch as in the first."""
-
-    def answer(sample: Sample) -> torch.Tensor:
-        like = subject.once(own_outputs)
-        chance = torch.Generator().manual_seed(seed)
-        scale = torch.cat([torch.full((size,), 1.0 + at / len(sample.sizes)) for at, size in enumerate(sample.sizes)])
-        noise = torch.randn(len(sample), *like.shape[1:], generator=chance) * scale.view(-1, *[1] * (like.ndim - 1))
-        if not subject.pipeline.num_classes:
-            if sample.y.numel() != noise.numel():
-                return noise
-            right = right_outputs(subject, sample.y)
-            return (right + noise.reshape(right.shape) * right.std()).reshape(noise.shape)
-        return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else as_shares(noise, like)
-
-    return answer
-
-
-def as_shares(logits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Logits as the probabilities that a model's own outputs are, if they are such."""
-    shares = bool((like >= 0).all() and (like <= 1).all())
-    return logits.sigmoid() if shares else logits
-
-
 def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:
     """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
     outputs = varied(subject)(sample)
@@ -265,8 +193,8 @@ def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:
         for targets in [sample.y, *([] if labels is None or labels.shape == sample.y.shape else [labels])]:
             with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
                 parts = list(zip(outputs.split(sample.sizes), targets.split(sample.sizes), strict=True))
-                values = [float(loss(*_to(subject, part))) for part in parts]
-                yield _Known(float(loss(*_to(subject, (outputs, targets)))), values)
+                values = [float(loss(*to_device(subject, part))) for part in parts]
+                yield _Known(float(loss(*to_device(subject, (outputs, targets)))), values)
 
 
 def _loss_of_all_twice(subject: Subject) -> float:
@@ -318,7 +246,7 @@ def _scale_in_loss(subject: Subject) -> float:
     assert labels is not None
     answers = [each * F.one_hot((labels + 1) % classes, classes).float() for each in WRONG_BY]
     try:
-        less, more = (float(subject.pipeline.loss_fn(*_to(subject, (each, subject.val.y)))) for each in answers)
+        less, more = (float(subject.pipeline.loss_fn(*to_device(subject, (each, subject.val.y)))) for each in answers)
     except (RuntimeError, ValueError, IndexError, TypeError):
         return 1.0
     low, high = 1 / MOST_DIVIDED, MOST_DIVIDED
@@ -353,10 +281,6 @@ def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:
         logs = torch.cat([batch.log_softmax(other) for batch in outputs.split(subject.val.sizes)])
         told = logs.gather(axis, labels.clamp_min(0))
         yield other, -float(told[labels >= 0].mean())
-
-
-def _to(subject: Subject, parts):
-    return [part.to(subject.device) for part in parts]
 
 
 def _right(known: _Known, sizes: list[int]) -> list[float]:

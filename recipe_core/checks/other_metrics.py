@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from recipe_core.checks.losses import as_shares, axis_of_classes, can_be_said, outputs_off, varied
+from recipe_core.checks.known_outputs import as_shares, axis_of_classes, can_be_said, outputs_off, varied
 from recipe_core.checks.metrics import MEANS, RAGGED, SUMMED, WRONG, is_accuracy, ragged
 from recipe_core.checks.objective import objective
 from recipe_core.checks.probe import Answers, answers_are_heard, asks_layers, evaluate, own_outputs, place_of_forward

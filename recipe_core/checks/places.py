@@ -5,10 +5,10 @@ import torch
 
 from recipe_core.checks.forward import MOST, ROUNDING, another, batch_of, most, outputs_of, settled, spread, stirred
 from recipe_core.checks.giveaway import GIVEAWAY
+from recipe_core.checks.known_outputs import axis_of_classes
 from recipe_core.checks.learner import Learner
 from recipe_core.checks.lessons import MOST as MOST_LEARNT
 from recipe_core.checks.lessons import agreement
-from recipe_core.checks.losses import axis_of_classes
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject

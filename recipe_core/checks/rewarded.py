@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
-from recipe_core.checks.losses import can_be_said, varied
+from recipe_core.checks.known_outputs import can_be_said, varied
 from recipe_core.checks.metrics import WRONG
 from recipe_core.checks.probe import answers_are_heard, evaluate, own_outputs
 from recipe_core.checks.reach import reach
