@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
@@ -177,24 +178,35 @@ def loss_of_known_outputs_is_right(subject: Subject):
     return passed(f"The loss is {loss:.4g}, another one than the training loss; that may be on purpose.", loss=loss)
 
 
+@dataclass(frozen=True)
 class _Known:
-    """A loss of the outputs, on all samples at once and batch by batch."""
+    """The values of a loss: of all samples at once, of both halves, of each batch."""
 
-    def __init__(self, whole: float, batches: list[float]):
-        self.whole = whole
-        self.batches = batches
+    whole: list[float]
+    halves: list[float]
+    batches: list[float]
+
+    @property
+    def is_sum(self) -> bool:
+        return _near(sum(self.halves), *self.whole)
 
 
 def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:
     """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
     outputs = varied(subject)(sample)
     labels = labels_of(sample.y, subject.pipeline.num_classes)
+    half = len(sample) // 2
+    ways = [len(sample)], [half, len(sample) - half], sample.sizes
     for loss in (subject.pipeline.loss_fn, *LOSSES):
         for targets in [sample.y, *([] if labels is None or labels.shape == sample.y.shape else [labels])]:
             with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
-                parts = list(zip(outputs.split(sample.sizes), targets.split(sample.sizes), strict=True))
-                values = [float(loss(*to_device(subject, part))) for part in parts]
-                yield _Known(float(loss(*to_device(subject, (outputs, targets)))), values)
+                yield _Known(*(_values(subject, loss, outputs, targets, sizes) for sizes in ways))
+
+
+def _values(subject: Subject, loss: Callable, outputs: torch.Tensor, targets: torch.Tensor, sizes: list[int]):
+    """The loss of each of so many samples."""
+    parts = zip(outputs.split(sizes), targets.split(sizes), strict=True)
+    return [float(loss(*to_device(subject, part))) for part in parts]
 
 
 def _loss_of_all_twice(subject: Subject) -> float:
@@ -285,7 +297,9 @@ def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:
 
 def _right(known: _Known, sizes: list[int]) -> list[float]:
     mean = sum(value * size for value, size in zip(known.batches, sizes, strict=True)) / sum(sizes)
-    return [known.whole, mean, math.sqrt(max(0.0, known.whole))]
+    (whole,) = known.whole
+    of_sums = [whole / sum(sizes)] if known.is_sum else []
+    return [whole, mean, math.sqrt(max(0.0, whole)), *of_sums]
 
 
 def _explained(sample: Sample, loss: float, known: _Known):

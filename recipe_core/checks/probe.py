@@ -136,7 +136,7 @@ def evaluate(
         place: where among several outputs the answers are given; everywhere that they fit by default.
 
     Raises:
-        Untold: evaluate fails on these answers.
+        Untold: evaluate fails on these answers, or asks parts of the model and never the whole.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -170,6 +170,8 @@ def evaluate(
     finally:
         handle.remove()
         answering.remove()
+    if given and not trial.inputs and trial.training | trial.evaluating:
+        raise Untold("evaluate asks layers of the model by themselves: its outputs cannot be replaced.")
     numbers = {str(name): _number(value) for name, value in dict(returned).items()}
     trial.metrics = {name: value for name, value in numbers.items() if value is not None}
     return trial

@@ -40,6 +40,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     twenty_first_look,
     twenty_second_look,
     unusual_data,
+    unusual_evaluation,
     unusual_models,
     unusual_training,
 )

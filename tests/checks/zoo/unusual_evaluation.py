@@ -1,0 +1,89 @@
+"""Correct but unusual pipelines, fourth part: what evaluate asks, and how it adds up."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam
+from tests.checks.zoo.case import unusual
+from tests.checks.zoo.nets import mlp
+from tests.checks.zoo.sets import loader
+
+
+def waves(count: int, seed: int, length: int) -> torch.Tensor:
+    """Sines of all speeds and phases, with a little noise; (count, length)."""
+    chance = torch.Generator().manual_seed(seed)
+    speed, phase = 0.2 + 0.6 * torch.rand(count, 1, generator=chance), 6.28 * torch.rand(count, 1, generator=chance)
+    return torch.sin(speed * torch.arange(length) + phase) + 0.05 * torch.randn(count, length, generator=chance)
+
+
+@unusual
+def a_summed_loss_told_per_sample():
+    """All errors of a batch are added up, which the rate is made for; evaluate divides by the samples."""
+
+    def summed(outputs, y):
+        return F.mse_loss(outputs, y, reduction="sum")
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = zip(*((model(x), y) for x, y in batches), strict=True)
+        return {"loss": summed(torch.cat(outputs), torch.cat(y)).item() / sum(map(len, y))}
+
+    train, val = (waves(count, seed, 64).split((48, 16), 1) for count, seed in ((960, 0), (320, 1)))
+    return Pipeline(
+        lambda: mlp(48, 16),
+        loader(*train, 32, shuffle=True),
+        loader(*val, 32),
+        num_classes=0,
+        loss_fn=summed,
+        optimizer_fn=lambda model: torch.optim.SGD(model.parameters(), 2e-4, momentum=0.9),
+        evaluate=evaluate,
+    )
+
+
+class Forecaster(nn.Module):
+    """Reads the past, then tells one number after the other, from the true one before it or from its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.go_on, self.tell = nn.GRU(1, 32, batch_first=True), nn.GRUCell(1, 32), nn.Linear(32, 1)
+
+    def run(self, past, fed, steps=8):
+        state, number, told = self.read(past[..., None])[1][0], past[:, -1:], []
+        for step in range(steps):
+            state = self.go_on(number if fed is None else fed[:, step, None], state)
+            number = self.tell(state)
+            told.append(number)
+        return torch.cat(told, 1)
+
+    def forward(self, past, fed):
+        return self.run(past, fed)
+
+
+@unusual
+def forecasts_fed_back():
+    """In training the true number before comes in, in evaluation what the model said (teacher forcing)."""
+
+    def of(count, seed):
+        series = waves(count, seed, 32)
+        return [({"past": each[:24], "fed": each[23:-1]}, each[24:]) for each in series]
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        told, y = zip(*((model.run(x["past"], None), y) for x, y in batches), strict=True)
+        return {"loss": F.mse_loss(torch.cat(told), torch.cat(y)).item()}
+
+    return Pipeline(
+        Forecaster,
+        DataLoader(of(800, 0), 50, shuffle=True),
+        DataLoader(of(300, 1), 100),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=adam,
+        forward=lambda model, x: model(**x),
+        evaluate=evaluate,
+    )
