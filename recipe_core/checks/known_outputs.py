@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recipe_core.checks.probe import names_classes, own_outputs
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of
+from recipe_core.checks.targets import SURE, answers, as_outputs, can_say, labels_of, loss_looks_ahead
 from recipe_core.checks.wanted import is_error, right_outputs
 
 
@@ -29,7 +29,7 @@ def can_be_said(subject: Subject) -> bool:
 def axis_of_classes(subject: Subject) -> int | None:
     """Along which axis outputs have one number per class for each place of the targets; None where along none."""
     like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.pipeline.num_classes
-    if not classes or y.is_floating_point() or like.ndim != y.ndim + 1:
+    if not classes or y.is_floating_point() or like.ndim != y.ndim + 1 or subject.once(loss_looks_ahead):
         return None
     axes = [axis for axis in (1, like.ndim - 1) if like.shape[:axis] + like.shape[axis + 1 :] == y.shape]
     axes = [axis for axis in dict.fromkeys(axes) if like.shape[axis] > int(y.max())]

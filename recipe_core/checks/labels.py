@@ -25,6 +25,7 @@ from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
+from recipe_core.checks.wanted import takes_the_opposite
 
 FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt
 NOTHING = 3.0  # so few that chance alone may have given them
@@ -116,7 +117,7 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
             said += f" nor of the other: labels do no better than shuffled ones ({split.strength:.1f} and "
             said += f"{other.strength:.1f} deviations)"
             # Pictures and series say something of what they are labelled by; the columns of a table need not.
-            if _structured(split):
+            if _structured(split) and not subject.once(takes_the_opposite):
                 yield UNRELATED.failed(f"{said}.", **told)
             else:
                 yield UNRELATED.unsure(f"{said}; is there so little to learn, or are rows and labels of two orders?")

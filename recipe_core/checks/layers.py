@@ -51,11 +51,8 @@ NOT_LOADED = Cause(
 def all_layers_are_registered(subject: Subject):
     """Every tensor that the outputs could be differentiated by is a parameter of the model."""
     model = subject.model().train()
-    outputs = subject.outputs(model, subject.train.batches[0][0])
     optimizer = subject.optimizer(model)
-    known = {id(each) for each in model.parameters()}
-    known |= {id(each) for group in optimizer.param_groups for each in group["params"]}
-    strangers = [each for each in _leaves(outputs) if id(each) not in known]
+    strangers = _strangers(subject, model, {id(each) for group in optimizer.param_groups for each in group["params"]})
     loose = _loose_tensors(subject, model)
     if loose:
         return UNREGISTERED.failed(
@@ -67,6 +64,18 @@ def all_layers_are_registered(subject: Subject):
             f"{len(strangers)} trainable tensors take part in the outputs and are no parameters: shapes {shapes}."
         )
     return passed("All are.")
+
+
+def _strangers(subject: Subject, model: nn.Module, known: set[int]) -> list[torch.Tensor]:
+    """What outputs could be differentiated by and is no parameter, nor made of the inputs, whose derivative a model may
+    want."""
+    known |= {id(each) for each in model.parameters()}
+    found, x = [], subject.train.batches[0][0]
+    for inputs in (x, x.flip(0)):
+        seed_everything(0)
+        outputs = subject.outputs(model, inputs)
+        found.append([each for each in _leaves(outputs) if id(each) not in known])
+    return [each for each, other in zip(*found, strict=False) if torch.equal(each, other)]
 
 
 def _loose_tensors(subject: Subject, model: nn.Module) -> list[str]:

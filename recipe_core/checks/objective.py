@@ -15,7 +15,7 @@ from recipe_core.checks.reach import MOST, Reach, dropped_by_chance, in_form, re
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import answers, are_spread, as_outputs, labels_of
+from recipe_core.checks.targets import answers, are_spread, as_outputs, labels_of, loss_looks_ahead
 from recipe_core.checks.wanted import right_outputs
 
 CLEAR = 0.1  # of what can be gained over an uninformed guess; a loss that bounded outputs cannot reach
@@ -67,7 +67,8 @@ class Objective:
             self.like = subject.outputs(subject.model().eval(), x).detach().float().cpu()
         self._shape = self.like.shape
         classes, labels = subject.pipeline.num_classes, labels_of(self.targets, subject.pipeline.num_classes)
-        if self.like.ndim == 3 and labels is None and self.targets.shape == self.like.shape[:2]:
+        by_place = self.like.ndim == 3 and labels is None and self.targets.shape == self.like.shape[:2]
+        if by_place and not subject.once(loss_looks_ahead):
             labels, self.like = self.targets.flatten().long(), self.like.flatten(0, 1)
         self._form = in_form(subject, self.like)
         columns = self.like.shape[1] if self.like.ndim == 2 else 1 if self.like.ndim == 1 else 0

@@ -239,7 +239,13 @@ def _one_value(subject: Subject) -> Result | None:
     told = f"All {len(y)} training targets are {float(y.flatten()[0]):g}"
     if bool((val != val[:1]).any()) and not is_error(subject):
         return WRONG_TYPE.unsure(f"{told}, those of validation are not; is training of one kind on purpose?")
+    if any(_has_other(call.targets, y.flatten()[0]) for call in subject.once(rehearsal).calls):
+        return WRONG_TYPE.unsure(f"{told}, and the train step adds others; are samples of one kind on purpose?")
     return WRONG_TYPE.failed(f"{told}; were they cut off to whole numbers?")
+
+
+def _has_other(targets: object, value: torch.Tensor) -> bool:
+    return isinstance(targets, torch.Tensor) and bool((targets.cpu() != value).any())
 
 
 @check(family="data", stage=1, cost=0.2, causes=[OTHERWISE])

@@ -113,8 +113,8 @@ def _slopes(outputs: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
             continue
         seen.add(node)
         wait += [each for each, _ in node.next_functions]
-        kind = node.name().partition("Backward")[0]
-        if kind in ("Relu", "Sigmoid", "Tanh"):
+        kind, _, number = node.name().partition("Backward")
+        if kind in ("Relu", "Sigmoid", "Tanh") and number.isdigit():  # of a derivative the name goes on
             result = node._saved_result.detach().float()  # type: ignore[attr-defined]
             slopes = {"Relu": (result > 0).float(), "Sigmoid": 4 * result * (1 - result), "Tanh": 1 - result**2}
             yield kind, slopes[kind]

@@ -45,11 +45,25 @@ def is_error(subject: Subject) -> bool:
     return False
 
 
+def takes_the_opposite(subject: Subject) -> bool:
+    """Whether to the loss the opposite of the targets is as right as they are, as of rotations as quaternions."""
+    like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
+    if subject.pipeline.num_classes or like.numel() != y.numel():
+        return False
+    with contextlib.suppress(*NO_OUTPUTS):
+        off = y + float(subject.val.y.float().std())
+        right, opposite, high = (_loss(subject, each.reshape(like.shape), y) for each in (y, -y, off))
+        return abs(right - opposite) < NEXT_TO_NOTHING * abs(right - high)
+    return False
+
+
 def right_scale(subject: Subject) -> Scale | None:
     """On which scale of the targets outputs have next to no loss; None where they have on none.
 
     A loss may bring targets to another scale before it compares them, as a part of the pipeline's own.
     """
+    if subject.once(takes_the_opposite):
+        return None
     y = subject.train.y[:MOST].cpu()
     if is_error(subject):
         return Scale(torch.ones(1), torch.zeros(1))

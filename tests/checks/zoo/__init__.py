@@ -42,6 +42,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     unusual_data,
     unusual_evaluation,
     unusual_models,
+    unusual_targets,
     unusual_training,
 )
 from tests.checks.zoo.case import CASES, Case
