@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from recipe_core.checks.probe import Replay
 from recipe_core.checks.registry import Cause, check
-from recipe_core.checks.rehearsal import Rehearsal, acts_by_mode, rehearsal, rehearse
+from recipe_core.checks.rehearsal import LossCall, Rehearsal, acts_by_mode, rehearsal, rehearse
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject
 from recipe_core.training.checkpoint import seed_everything
@@ -227,17 +227,32 @@ def _differ(one: Rehearsal, other: Rehearsal) -> float:
 def the_step_goes_downhill(subject: Subject):
     """What is differentiated grows with the loss that the loss function returns, and the weights move against its
     gradient."""
-    calls = [call for call in subject.once(rehearsal).calls if call.factors]
+    run = subject.once(rehearsal)
+    calls = [call for call in run.calls if call.factors]
     negative = [call for call in calls if max(call.factors) < 0]
     if calls and len(negative) == len(calls):
         factor = negative[0].factors[0]
         return UPHILL.failed(f"The train step differentiates {factor:.3g} times the loss, so that it goes uphill.")
+    away = [call for call in negative if _has_targets_of_its_batch(call, run)]
+    if len({call.step for call in away}) == len({call.step for call in calls if call.step < len(run.batches)}) > 1:
+        return UPHILL.failed(
+            f"Of the losses that the train step adds up, one enters {away[0].factors[0]:.3g} times, and compares "
+            "outputs with the targets of the batch: these are driven away from what is right."
+        )
     cosines = [each for each in (_along_the_gradient(subject, batch) for batch in subject.train.batches[:3]) if each]
     if cosines and min(cosines) > ALONG:
         return UPHILL.failed(
             f"The step moves the weights along the gradient of the loss (cosine {min(cosines):.2f}), not against it."
         )
     return passed("The loss enters with a positive sign, and the weights move against its gradient.")
+
+
+def _has_targets_of_its_batch(call: LossCall, run: Rehearsal) -> bool:
+    targets = call.targets
+    if not isinstance(targets, torch.Tensor) or call.step >= len(run.batches):
+        return False
+    own = run.batches[call.step][1].to(targets.device)
+    return targets.shape == own.shape and torch.equal(targets, own)
 
 
 def _along_the_gradient(subject: Subject, batch) -> float:

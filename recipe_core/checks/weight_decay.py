@@ -27,6 +27,7 @@ DECAY = Cause(
     "Weight decay pulls the weights to zero faster than the data can pull them away.",
     "Lower weight_decay (1e-4 to 5e-2 are usual), or the factor of a penalty in the loss.",
     0.8,
+    follows=("outputs-restricted", "dead-units"),
 )
 
 

@@ -172,6 +172,9 @@ BUGS = [
     "labels_of_wide_texts_turned_round",
     "targets_moved_twice",
     "texts_given_as_their_own_targets",
+    "an_old_body_under_the_head",
+    "the_second_loss_subtracted",
+    "an_average_without_its_statistics",
 ]
 CORRECT = [
     "a_picture_and_its_code",
@@ -295,6 +298,7 @@ LET_PASS = [
     ("a_summed_loss_told_per_sample", "loss_of_known_outputs_is_right"),
     ("texts_given_as_their_own_targets (healthy)", "the_future_is_not_seen"),
     ("noise_told_by_the_step", "training_lowers_the_loss"),
+    ("much_noise_in_training", "validation_is_prepared_like_training"),
     ("a_curvature_as_output", "all_layers_are_registered"),
     ("a_curvature_as_output", "metrics_of_a_regression_are_right"),
 ]

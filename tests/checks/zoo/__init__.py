@@ -8,6 +8,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     eighth_look,
     eighth_look_steps,
     evaluation_bugs,
+    evaluation_memory,
     fifteenth_look,
     fifth_look,
     fifth_look_data,
