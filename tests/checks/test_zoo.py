@@ -299,6 +299,7 @@ LET_PASS = [
     ("texts_given_as_their_own_targets (healthy)", "the_future_is_not_seen"),
     ("noise_told_by_the_step", "training_lowers_the_loss"),
     ("much_noise_in_training", "validation_is_prepared_like_training"),
+    ("an_average_of_weights_is_evaluated", "evaluation_asks_every_part_anew"),
     ("a_curvature_as_output", "all_layers_are_registered"),
     ("a_curvature_as_output", "metrics_of_a_regression_are_right"),
 ]
