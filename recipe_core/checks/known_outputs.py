@@ -72,7 +72,7 @@ def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
             if sample.y.numel() != noise.numel():
                 return noise
             right = right_outputs(subject, sample.y)
-            return (right + noise.reshape(right.shape) * right.std()).reshape(noise.shape)
+            return (right + noise.reshape(right.shape) * (float(right.std()) or 1.0)).reshape(noise.shape)
         return as_outputs(2 * noise, like) if like.ndim == 2 and like.shape[1] > 1 else as_shares(noise, like)
 
     return answer

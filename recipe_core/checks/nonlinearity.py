@@ -53,7 +53,7 @@ class Layer:
 def layers_are_not_merely_linear(subject: Subject):
     """No two linear layers follow each other directly (but for a bottleneck), and a deep model is not affine."""
     graph = _Graph(subject, subject.once(settled))
-    pairs = [pair for pair in graph.pairs() if _can_do_no_more(*pair)]
+    pairs = [pair for pair in graph.pairs() if _can_do_no_more(*pair) and not _goes_elsewhere(subject, *pair)]
     x = batch_of(subject)
     if (pairs or len(graph.layers) > 2) and x.is_floating_point() and _is_affine(subject, x):
         return AFFINE.failed(f"{len(graph.layers)} layers together are an affine function of the input.")
@@ -72,6 +72,22 @@ def _can_do_no_more(first: Layer, second: Layer) -> bool:
     """A bottleneck saves weights, and so does a convolution that is split in two on purpose."""
     separated = first.is_patchwork or second.is_patchwork or 1 in (*first.kernel, *second.kernel)
     return first.outs >= min(first.ins, second.outs) and not separated
+
+
+@torch.no_grad()
+def _goes_elsewhere(subject: Subject, first: Layer, second: Layer) -> bool:
+    """Whether outputs follow what the first layer gives on another way than by the second, as without a gradient."""
+    model, x = subject.copy(subject.once(settled)).eval(), batch_of(subject)
+    layers = dict(model.named_modules())
+    if first.name not in layers or second.name not in layers:
+        return False
+    fed: list[tuple] = []
+    recorded = layers[second.name].register_forward_pre_hook(lambda _, inputs: fed.append(inputs))
+    plain = outputs_of(subject, model, x)
+    recorded.remove()
+    layers[first.name].register_forward_hook(lambda _, __, outputs: outputs + outputs.std() * torch.randn_like(outputs))
+    layers[second.name].register_forward_pre_hook(lambda _, __: fed.pop(0))
+    return not torch.allclose(outputs_of(subject, model, x), plain)
 
 
 def _shown(layer: Layer) -> str:

@@ -197,7 +197,7 @@ class Parts:
         parts = [Part.of(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
         form = Form(spec, parts, _grid([part.shape for part in parts]), coded or len(parts) > 1)
         known = self._forms.setdefault((form.shape, form.dtype), form)
-        if known.spec != spec:
+        if known.spec != spec and not known.fits(leaves):
             known = self._forms[form.shape, form.dtype] = form
         known.widen(form)
         return known.joined(leaves)

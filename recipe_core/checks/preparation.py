@@ -38,6 +38,7 @@ BANDS = (0.2, 0.3, 0.4, 0.5)  # of frequencies, cycles a pixel
 # and digits were blurred.
 EVEN = 0.75
 BLUR = 3.0  # times less fine detail, or colour
+RARER = 0.3  # deviations, by which the mean of targets of yes or no is another one
 GREY = 0.03  # share of the variance between channels; photographs in colour have 0.05 and more
 BLUR_SURE = 1.8  # the same where no augmentation changes it
 
@@ -273,9 +274,13 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
 
 def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
     """Whether targets of several whole numbers have values in one split, as -1 where nothing is known, that the other
-    lacks."""
-    if both.train.labels is not None or not subject.pipeline.num_classes:
+    lacks, or one of two numbers is more frequent in one."""
+    if both.train.labels is not None:
         return False
+    if not subject.pipeline.num_classes:
+        splits = [sample.y.float().flatten() for sample in (subject.drawn_train, subject.drawn_val)]
+        few = len(torch.cat(splits).unique()) == 2
+        return few and abs(float(splits[0].mean() - splits[1].mean())) > RARER * float(splits[0].std())
     known = [set(sample.y.unique().tolist()) for sample in (subject.drawn_train, subject.drawn_val)]
     return known[0] != known[1] and not any(
         sample.y.is_floating_point() for sample in (subject.drawn_train, subject.drawn_val)

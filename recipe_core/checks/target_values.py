@@ -237,8 +237,11 @@ def _one_value(subject: Subject) -> Result | None:
     if subject.pipeline.num_classes or not constant or not subject.once(targets_are_read):
         return None
     told = f"All {len(y)} training targets are {float(y.flatten()[0]):g}"
-    if bool((val != val[:1]).any()) and not is_error(subject):
-        return WRONG_TYPE.unsure(f"{told}, those of validation are not; is training of one kind on purpose?")
+    if not is_error(subject):
+        if bool((val != val[:1]).any()):
+            return WRONG_TYPE.unsure(f"{told}, those of validation are not; is training of one kind on purpose?")
+        if bool(y.any()):  # what is cut off is mostly 0
+            return WRONG_TYPE.unsure(f"{told}, and those of validation; do they only say which of a pair comes first?")
     if any(_has_other(call.targets, y.flatten()[0]) for call in subject.once(rehearsal).calls):
         return WRONG_TYPE.unsure(f"{told}, and the train step adds others; are samples of one kind on purpose?")
     return WRONG_TYPE.failed(f"{told}; were they cut off to whole numbers?")

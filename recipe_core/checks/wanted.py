@@ -46,14 +46,14 @@ def is_error(subject: Subject) -> bool:
 
 
 def takes_the_opposite(subject: Subject) -> bool:
-    """Whether to the loss the opposite of the targets is as right as they are, as of rotations as quaternions."""
+    """Whether to the loss the opposite of the targets is as right as they are, as of rotations by quaternions."""
     like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
     if subject.pipeline.num_classes or like.numel() != y.numel():
         return False
     with contextlib.suppress(*NO_OUTPUTS):
         off = y + float(subject.val.y.float().std())
         right, opposite, high = (_loss(subject, each.reshape(like.shape), y) for each in (y, -y, off))
-        return abs(right - opposite) < NEXT_TO_NOTHING * abs(right - high)
+        return max(abs(right), abs(opposite)) < NEXT_TO_NOTHING * abs(high)
     return False
 
 

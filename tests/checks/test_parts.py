@@ -96,6 +96,15 @@ def test_each_column_of_codes_stays_among_its_own():
         assert before.min() <= after.min() and after.max() <= before.max()
 
 
+def test_the_same_tensors_in_another_list_are_laid_out_alike():
+    """As when default_collate makes a list of the tuples of a dataset."""
+    parts = Parts()
+    packed = parts.packed((IMAGES, CODES))
+    parts.packed([IMAGES[:2], CODES[:2] * 7])
+    assert torch.equal(parts.packed((IMAGES, CODES)), packed)
+    assert isinstance(parts.taken_apart(packed), tuple)
+
+
 WORDS = torch.tensor([[7, 3, 9, 4, 0, 0], [2, 8, 0, 0, 0, 0], [5, 5, 6, 1, 3, 2]])
 
 

@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, IterableDataset, WeightedRandomSampler
 
-from recipe_core.training.pipeline import default_train_step
-from tests.checks.zoo.base import healthy, sgd
+from recipe_core.training.pipeline import Pipeline, default_train_step
+from tests.checks.zoo.base import adam, healthy, sgd
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import Then, cnn, mlp
 from tests.checks.zoo.sets import (
@@ -279,3 +280,64 @@ def labels_disturbed_in_the_step():
         return default_train_step(model, (x, y), loss_fn, optimizer)
 
     return healthy(digits(), "mlp", train_step=train_step)
+
+
+class ByTurns:
+    """Batches of pictures in three sizes, one after the other."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        for number, (x, y) in enumerate(self.batches):
+            yield F.interpolate(x, size=(16, 12, 20)[number % 3], mode="bilinear"), y
+
+
+@unusual
+def pictures_of_three_sizes_by_turns():
+    images = textures()
+    train = loader(images.normalise(images.x), images.y, 32, shuffle=True)
+    val = loader(images.normalise(images.val_x), images.val_y, 40)
+    return healthy(images, "cnn", train_loader=ByTurns(train), val_loader=ByTurns(val))
+
+
+class Thinned:
+    """All that are rare, and each time as many others, drawn anew."""
+
+    def __init__(self, x, y):
+        self.x, self.y, self.chance = x, y, torch.Generator().manual_seed(4)
+
+    def __len__(self):
+        return -(-2 * int(self.y.sum()) // 32)
+
+    def __iter__(self):
+        rare, others = ((self.y[:, 0] == each).nonzero().flatten() for each in (1, 0))
+        drawn = others[torch.randperm(len(others), generator=self.chance)[: len(rare)]]
+        rows = torch.cat([rare, drawn])
+        for some in rows[torch.randperm(len(rows), generator=self.chance)].split(32):
+            yield self.x[some], self.y[some]
+
+
+@unusual
+def no_thinned_out_in_training():
+    """One in eight is a yes, in training one in two (King and Zeng 2001)."""
+
+    def cases(count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        y = (torch.rand(count, generator=chance) < 0.12).float()
+        x = torch.randn(count, 10, generator=chance)
+        x[:, :3] += 0.9 * y[:, None]
+        return x, y[:, None]
+
+    train, val = cases(3000, 0), cases(600, 1)
+    return Pipeline(
+        lambda: mlp(10, 1),
+        Thinned(*train),
+        loader(*val, 150),
+        num_classes=0,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+    )

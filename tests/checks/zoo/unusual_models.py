@@ -7,13 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from tests.checks.zoo.base import adam, healthy
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam, healthy, sgd
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import Mixer, Residual, Then, cnn, groups, mlp, no_norm, two_parts
 from tests.checks.zoo.sets import (
     colours,
     digits,
     imbalanced,
+    loader,
     photos,
     textures,
 )
@@ -296,3 +298,39 @@ def branches_of_the_residual_scaled_to_almost_nothing():
             return self.head(F.adaptive_avg_pool2d(x, 2).flatten(1))
 
     return healthy(digits(), Scaled)
+
+
+class Predicting(nn.Module):
+    """Two views' projections, each to be predicted from the other, which stands still meanwhile (Chen and He 2021)."""
+
+    def __init__(self):
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 48),
+            nn.BatchNorm1d(48),
+            nn.ReLU(),
+            nn.Linear(48, 32),
+            nn.BatchNorm1d(32, affine=False),
+        )
+        self.predict = nn.Sequential(nn.Linear(32, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 32))
+
+    def forward(self, views):
+        projected = [self.project(view) for view in views.split(1, 1)]
+        return torch.stack([*map(self.predict, projected), *(each.detach() for each in projected)], 1)
+
+
+@unusual
+def two_views_and_a_predictor():
+    def loss(outputs, y):
+        one, other = (F.cosine_similarity(outputs[:, at], outputs[:, 3 - at]).mean() for at in (0, 1))
+        return -(one + other) / 2
+
+    def twice(x, seed):
+        chance = torch.Generator().manual_seed(seed)
+        return torch.cat([x + 0.3 * torch.randn(x.shape, generator=chance) for _ in range(2)], 1)
+
+    images = digits()
+    train, val = twice(images.normalise(images.x), 0), twice(images.normalise(images.val_x), 1)
+    loaders = loader(train, torch.zeros(len(train)), 64, shuffle=True), loader(val, torch.zeros(len(val)), 64)
+    return Pipeline(Predicting, *loaders, num_classes=0, loss_fn=loss, optimizer_fn=sgd)

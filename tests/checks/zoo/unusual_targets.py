@@ -250,3 +250,46 @@ def a_curvature_as_output():
         optimizer_fn=adam,
         evaluate=evaluate,
     )
+
+
+class Liking(nn.Module):
+    """How much more a user likes one item than another."""
+
+    def __init__(self):
+        super().__init__()
+        self.users, self.items = nn.Embedding(60, 12), nn.Embedding(90, 12)
+        for table in (self.users, self.items):
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, x):
+        user, liked, other = x.unbind(1)
+        return (self.users(user) * (self.items(liked) - self.items(other))).sum(1)
+
+
+@unusual
+def what_is_liked_comes_first():
+    """Bayesian personalised ranking (Rendle et al. 2009): all targets are 1."""
+    chance = torch.Generator().manual_seed(3)
+    likes = torch.randn(60, 6, generator=chance) @ torch.randn(6, 90, generator=chance) > 2
+    pairs = likes.nonzero()[torch.randperm(int(likes.sum()), generator=chance)]
+    other = torch.multinomial((~likes).double()[pairs[:, 0]], 1, generator=chance)
+    x, count = torch.cat([pairs, other], 1), len(pairs) * 4 // 5
+
+    def loss(outputs, y):
+        return F.softplus(-outputs * y).mean()
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        return {"loss": loss(outputs, y).item(), "auc": (outputs > 0).double().mean().item()}
+
+    return Pipeline(
+        Liking,
+        loader(x[:count], torch.ones(count), 64, shuffle=True),
+        loader(x[count:], torch.ones(len(x) - count), 128),
+        num_classes=0,
+        loss_fn=loss,
+        optimizer_fn=lambda model: adam(model, 0.01),
+        evaluate=evaluate,
+    )
