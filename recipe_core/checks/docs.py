@@ -10,27 +10,45 @@ pipeline does, then measures. What it finds has a cause, whose id is stable: scr
 accepts one that is there on purpose. What may well follow from another failure is told as unsure, and names that one.
 Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 
-What it does not catch: what shows only after many epochs (overfitting, a momentum of 0.999, a rate that is wrong by a
-factor of three); a leak between samples that are alike without being copies (the same patient twice), of fewer than
-one in a hundred, or of copies of simple drawings where training itself holds as many; labels of which a simple learner
-learns nothing even where they are right, as of a puzzle that the model does not solve at once either; up to a third of
-wrong labels, which hard data and many hands leave, too, and which are a question then, unless they lie together in a
-stretch of the dataset; an augmentation that makes another class of few samples only; values that were rounded before
-the loader, if two or three are left and nobody knows of more (targets that were, and are mostly 0 then, are a
-question); gates of a recurrence that are saturated; a few samples drawn again and again by a loader that does not tell
-how many there are; a target that stands among the inputs less than exactly, as its mean over the rows of training
-alone; a table whose rows and targets stand in two orders, one block used in place of several, and a word with the
-number of what fills up, which stay questions; copies of pictures of 8x8 that were moved; attention that is several
-times too sharp; a network that cannot tell the order of anything but words; what is wrong with metrics of a name of
-their own ("acc@5"), if it neither depends on the batches nor is an area under a curve; a gradient that stops after
-some places of a series, as truncation makes it; padding that is read where nothing beside the words says what it is; a
-smoothed column that reaches into the future; a rate that a train step lowers by hand, without one of torch's
-schedules, after more than 40 steps; and whatever needs more than the budget or the {samples} samples of a split that
-are looked at. Models compiled to TorchScript take no hooks, so that most checks cannot be done on them. Inputs may be
-a dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words (0 fills up)
-the words are looked at; of words in one row with the offsets where texts begin, each text; images, with numbers beside
-them, as channels of one image, a smaller one with zeros around it; all else as columns of one table. What is sparse is
-made dense, and sparse again for the model. Targets that are several tensors cannot be audited.
+## What it does not catch
+
+- what shows only after many epochs (overfitting, a momentum of 0.999, a rate that is wrong by a factor of three, or too
+  low by what a long training makes up for);
+- a leak between samples that are alike without being copies (the same patient twice), of fewer than one in a hundred,
+  or of copies of simple drawings where training itself holds as many;
+- labels of which a simple learner learns nothing even where they are right, as of a puzzle that the model does not
+  solve at once either;
+- up to a third of wrong labels, which hard data and many hands leave, too, and which are a question then, unless they
+  lie together in a stretch of the dataset;
+- an augmentation that makes another class of few samples only;
+- values that were rounded before the loader, if two or three are left and nobody knows of more (targets that were, and
+  are mostly 0 then, are a question);
+- gates of a recurrence that are saturated;
+- a few samples drawn again and again by a loader that does not tell how many there are;
+- a target that stands among the inputs less than exactly, as its mean over the rows of training alone;
+- a table whose rows and targets stand in two orders, one block used in place of several, and a word with the number of
+  what fills up, which stay questions;
+- copies of pictures of 8x8 that were moved;
+- attention that is several times too sharp;
+- a network that cannot tell the order of anything but words;
+- what is wrong with metrics of a name of their own ("acc@5"), if it neither depends on the batches nor is an area under
+  a curve;
+- a gradient that stops after some places of a series, as truncation makes it;
+- padding that is read where nothing beside the words says what it is;
+- a smoothed column that reaches into the future;
+- what is wrong with a metric of classes by place (tags, pixels) where `num_classes` is 0;
+- a rate that a train step lowers by hand, without one of torch's schedules, after more than 40 steps;
+- whatever needs more than the budget or the {samples} samples of a split that are looked at.
+
+## What it takes
+
+Inputs may be a dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words
+(0 fills up) the words are looked at; of words in one row with the offsets where texts begin, each text; images, with
+numbers beside them, as channels of one image, a smaller one with zeros around it; all else as columns of one table.
+What is sparse is made dense, and sparse again for the model. Targets that are several tensors, and inputs without a row
+for each sample (graphs joined to one table of nodes), cannot be audited: pad them.
+
+Models compiled to TorchScript take no hooks, so that most checks cannot be done on them.
 """
 
 
