@@ -99,8 +99,8 @@ def share_of_sum(subject: Subject, run: Rehearsal, count: int) -> float:
     for name, each in model.named_parameters():
         own, total = run.updates[0].gradients.get(name), each.grad
         if own is not None and total is not None and own.shape == total.shape:
-            product += float((own * total).sum())
-            size += float(total.square().sum())
+            product += float((own * total.conj()).real.sum()) if own.is_complex() else float((own * total).sum())
+            size += float(total.abs().square().sum())
     return product / max(size, 1e-30)
 
 

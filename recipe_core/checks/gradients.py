@@ -121,8 +121,8 @@ def _loss(subject: Subject, model: nn.Module, batch) -> torch.Tensor:
 def _rises(subject: Subject, model: nn.Module, batch, loss: float, weights: list[nn.Parameter]) -> bool:
     """Whether steps of two sizes against the gradient of these weights make the loss larger, both times."""
     pairs = [(each, each.grad.clone()) for each in weights if each.grad is not None]
-    steep = sum(float(gradient.square().sum()) for _, gradient in pairs) ** 0.5
-    length = sum(float(each.square().sum()) for each, _ in pairs) ** 0.5
+    steep = sum(float(gradient.abs().square().sum()) for _, gradient in pairs) ** 0.5
+    length = sum(float(each.abs().square().sum()) for each, _ in pairs) ** 0.5
     if not steep or not length:
         return False
     for share in (1, 1 / 4):

@@ -269,10 +269,11 @@ def _along_the_gradient(subject: Subject, batch) -> float:
     product = far = steep = 0.0
     for name, each in run.model.named_parameters():
         if name in gradients and name in run.before and gradients[name].shape == each.shape:
-            change = (each.detach() - run.before[name]).double()
-            product += float((change * gradients[name]).sum())
+            pair = each.detach() - run.before[name], gradients[name]  # a complex weight is two numbers
+            change, slope = (torch.view_as_real(part) if part.is_complex() else part.double() for part in pair)
+            product += float((change * slope).sum())
             far += float(change.square().sum())
-            steep += float(gradients[name].double().square().sum())
+            steep += float(slope.square().sum())
     return product / math.sqrt(far * steep) if far and steep and math.isfinite(far * steep) else 0.0
 
 

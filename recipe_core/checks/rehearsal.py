@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from recipe_core.checks.parts import Parts
@@ -90,13 +91,13 @@ class Rehearsal:
     @property
     def change(self) -> float:
         """|all changes together|, of the parameters that train."""
-        return math.sqrt(sum(float((after - before).square().sum()) for after, before in self.pairs))
+        return math.sqrt(sum(float((after - before).abs().square().sum()) for after, before in self.pairs))
 
     @property
     def update_ratio(self) -> float:
         """|all changes together| / |weights before|, of the parameters that train."""
         change = self.change
-        size = math.sqrt(sum(float(before.square().sum()) for _, before in self.pairs))
+        size = math.sqrt(sum(float(before.abs().square().sum()) for _, before in self.pairs))
         return change / size if size else math.inf if change else 0.0
 
 
@@ -187,6 +188,8 @@ class _Seen:
     def loss_fn(self, outputs, targets, *more, **named):
         """The pipeline's own, which tells how its value is used."""
         loss = self._loss_fn(outputs, targets, *more, **named) * self._scale
+        if is_functorch_wrapped_tensor(loss):  # one of many at once, as gradients of single samples are
+            return loss
         kept = self.step < KEPT
         value = float(loss.detach().float().mean())
         call = LossCall(self.step, _detached(outputs) if kept else None, _detached(targets) if kept else None, value)
@@ -198,6 +201,8 @@ class _Seen:
     def _forward(self, module: nn.Module, inputs, named) -> None:
         if self.step < KEPT:
             x = next(iter(self._parts.seen(inputs, named)), None)
+            if x is not None and is_functorch_wrapped_tensor(x):
+                return
             layers = {name: each.training for name, each in module.named_modules() if acts_by_mode(each)}
             self.forwards.append(ForwardCall(self.step, _detached(x), module.training, layers, torch.is_grad_enabled()))
 

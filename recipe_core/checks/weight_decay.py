@@ -32,7 +32,7 @@ DECAY = Cause(
 
 
 Pull = Callable[[torch.Tensor], torch.Tensor]
-PULLS: dict[str, Pull] = {"the squares": lambda weight: 2 * weight, "the absolute values": torch.sign}
+PULLS: dict[str, Pull] = {"the squares": lambda weight: 2 * weight, "the absolute values": torch.sgn}
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def _share_of_pull(found: torch.Tensor, own: torch.Tensor, pull: torch.Tensor) -
 
 def _length(run: Rehearsal) -> float:
     """Of all weights together after the steps, as a share of that before."""
-    after = sum(float(each.detach().square().sum()) for each in run.model.parameters())
-    return math.sqrt(after / max(sum(float(each.square().sum()) for each in run.before.values()), 1e-30))
+    after = sum(float(each.detach().abs().square().sum()) for each in run.model.parameters())
+    return math.sqrt(after / max(sum(float(each.abs().square().sum()) for each in run.before.values()), 1e-30))
 
 
 def _share_to_zero(run: Rehearsal) -> float:

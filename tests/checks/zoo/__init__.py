@@ -43,6 +43,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     unusual_data,
     unusual_evaluation,
     unusual_models,
+    unusual_steps,
     unusual_targets,
     unusual_training,
 )
