@@ -56,7 +56,6 @@ OTHER_MODEL = Cause(
     follows=("targets-wrong-type",),
 )
 CHANGED_MUCH = 0.1  # of a deviation, that evaluate changes the inputs by
-PASSES = 4  # with dropout, to average over: a loss and an accuracy take two at most
 RENEWED = 30  # steps: averages of the weights are renewed in each, or every few
 LEFT_OUT = 0.05  # share of samples that a copy or a duplicate may hide
 
@@ -91,9 +90,7 @@ def _on_purpose(trial: Trial, hit: list[str], layers: dict[str, nn.Module]) -> b
     """Whether only dropout works as in training, the model is in eval mode, and it is asked about each batch again and
     again (Gal & Ghahramani 2016)."""
     dropouts = all(isinstance(layers[name], nn.modules.dropout._DropoutNd) for name in hit)
-    in_one_pass = len({position for _, position in trial.given})
-    again = len(trial.inputs) >= min(2 * len(trial.given), PASSES * in_one_pass)
-    return bool(hit) and dropouts and not trial.batches[True] and again
+    return bool(hit) and dropouts and not trial.batches[True] and trial.averages
 
 
 def _mode_matters(subject: Subject) -> bool:

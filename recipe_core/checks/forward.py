@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from recipe_core.checks.lessons import agreement, lesson
+from recipe_core.checks.probe import evaluate
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
@@ -128,6 +129,8 @@ def evaluation_is_not_random(subject: Subject):
                 told = f"The same samples give outputs {change:.2g} of their spread apart"
                 if _gives_back(subject):  # what is hidden may be drawn in evaluation, too
                     return RANDOM.unsure(f"{told}; is what the model is to give back hidden by chance, on purpose?")
+                if evaluate(subject, subject.copy(model)).averages:  # Gal & Ghahramani 2016
+                    return RANDOM.unsure(f"{told}, and evaluate takes the mean of several; is that on purpose?")
                 return RANDOM.failed(f"{told}.", change=change)
     return passed("It does.")
 

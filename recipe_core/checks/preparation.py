@@ -38,6 +38,7 @@ BANDS = (0.2, 0.3, 0.4, 0.5)  # of frequencies, cycles a pixel
 # and digits were blurred.
 EVEN = 0.75
 BLUR = 3.0  # times less fine detail, or colour
+OTHER_SHARES = 0.2  # of the samples, which are of other classes in the other split
 RARER = 0.3  # deviations, by which the mean of targets of yes or no is another one
 GREY = 0.03  # share of the variance between channels; photographs in colour have 0.05 and more
 BLUR_SURE = 1.8  # the same where no augmentation changes it
@@ -257,7 +258,8 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     own = told_right(both.train, both.train.learner.held_out, both.places)
     among = told_right(both.val, both.val.learner.held_out, both.places)
     across = told_right(both.val, both.across_in_units, both.places)
-    lost, missed = float((among - across).mean()), float(own.mean() - across.mean())
+    told = max(0.0, float(across.mean()))  # less is no knowledge, either
+    lost, missed = float(among.mean()) - told, float(own.mean()) - told
     error = float((among - across).std()) / math.sqrt(len(across))
     most = LOST_IN_ROWS if subject.drawn_train.x.ndim == 2 else LOST
     if not (lost > max(most, SURE * error) and missed > most) and not (missed > MISSED and lost > -error):
@@ -266,7 +268,7 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
         return None
     return OTHERWISE.failed(
         f"What is learnt of {len(own)} training samples tells {float(own.mean()):.0%} of others of them and "
-        f"{max(0.0, float(across.mean())):.0%} of validation samples, {len(among)} of which tell "
+        f"{told:.0%} of validation samples, {len(among)} of which tell "
         f"{float(among.mean()):.0%} of each other.",
         lost=lost,
     )
@@ -274,17 +276,18 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
 
 def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
     """Whether targets of several whole numbers have values in one split, as -1 where nothing is known, that the other
-    lacks, or one of two numbers is more frequent in one."""
-    if both.train.labels is not None:
-        return False
+    lacks, or classes are more frequent in one, as where rare ones are drawn more often."""
+    labels = both.train.labels, both.val.labels
+    if labels[0] is not None and labels[1] is not None:
+        size = int(torch.cat([each for each in labels if each is not None]).max()) + 1
+        shares = [each.clamp_min(0).bincount(minlength=size) / len(each) for each in labels if each is not None]
+        return float((shares[0] - shares[1]).abs().sum()) / 2 > OTHER_SHARES
+    splits = [sample.y.flatten() for sample in (subject.drawn_train, subject.drawn_val)]
     if not subject.pipeline.num_classes:
-        splits = [sample.y.float().flatten() for sample in (subject.drawn_train, subject.drawn_val)]
-        few = len(torch.cat(splits).unique()) == 2
-        return few and abs(float(splits[0].mean() - splits[1].mean())) > RARER * float(splits[0].std())
-    known = [set(sample.y.unique().tolist()) for sample in (subject.drawn_train, subject.drawn_val)]
-    return known[0] != known[1] and not any(
-        sample.y.is_floating_point() for sample in (subject.drawn_train, subject.drawn_val)
-    )
+        shift = splits[0].float().mean() - splits[1].float().mean()
+        return len(torch.cat(splits).unique()) == 2 and abs(float(shift)) > RARER * float(splits[0].float().std())
+    known = [set(each.unique().tolist()) for each in splits]
+    return known[0] != known[1] and not any(each.is_floating_point() for each in splits)
 
 
 def _by_noise(deviation: torch.Tensor, val_deviation: torch.Tensor) -> torch.Tensor:

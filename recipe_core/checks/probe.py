@@ -21,6 +21,7 @@ from recipe_core.training.checkpoint import seed_everything
 
 ASKED_CLASSES, ASKED_OUTPUTS = 8, 16
 ROUNDING = 1e-3  # of a loss
+PASSES = 4  # with dropout, to average over: a loss and an accuracy take two at most
 WEIGHTS = 4  # models, of other weights each
 
 Place = tuple  # of keys and numbers, that lead to one of a model's outputs
@@ -112,6 +113,12 @@ class Trial:
     training: set[str] = field(default_factory=set)
     evaluating: set[str] = field(default_factory=set)
     batches: dict[bool, set] = field(default_factory=lambda: {False: set(), True: set()})
+
+    @property
+    def averages(self) -> bool:
+        """Whether the model saw its samples again and again, as where the mean of what chance makes of them is told."""
+        in_one_pass = len({position for _, position in self.given})
+        return len(self.inputs) >= min(2 * len(self.given), PASSES * in_one_pass) > 0
 
     @property
     def only_training(self) -> bool:

@@ -32,6 +32,7 @@ LOW = Cause(
     follows=(
         "not-shuffled",
         "step-does-nothing",
+        "wrong-mode-in-training",
         "optimizer-over-other-parameters",
         "probabilities-as-logits",
         "update-taken-back",

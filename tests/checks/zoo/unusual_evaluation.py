@@ -6,10 +6,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam
+from tests.checks.zoo.base import adam, healthy
 from tests.checks.zoo.case import unusual
-from tests.checks.zoo.nets import mlp
-from tests.checks.zoo.sets import loader
+from tests.checks.zoo.nets import cnn, mlp
+from tests.checks.zoo.sets import digits, loader, textures
 
 
 def waves(count: int, seed: int, length: int) -> torch.Tensor:
@@ -85,5 +85,77 @@ def forecasts_fed_back():
         loss_fn=F.mse_loss,
         optimizer_fn=adam,
         forward=lambda model, x: model(**x),
+        evaluate=evaluate,
+    )
+
+
+@unusual
+def chance_left_on_and_averaged_away():
+    """Dropout that is on in any mode; evaluate takes the mean of sixteen answers (Gal & Ghahramani 2016)."""
+
+    class Doubting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.head(F.dropout(F.relu(self.body(x.flatten(1))), 0.2, training=True))
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        means = [(torch.stack([model(x).softmax(1) for _ in range(16)]).mean(0), y) for x, y in batches]
+        shares, y = (torch.cat(each) for each in zip(*means, strict=True))
+        return {"loss": F.nll_loss(shares.log(), y).item()}
+
+    return healthy(digits(), Doubting, evaluate=evaluate)
+
+
+@unusual
+def logarithms_corrected_to_money():
+    """The error is told in money, with what an exponential of a mean falls short of (Duan 1983)."""
+    chance = torch.Generator().manual_seed(6)
+    x = torch.randn(1400, 6, generator=chance)
+    y = x[:, :1] + 0.5 * x[:, 1:2] * x[:, 2:3] + 0.25 * torch.randn(1400, 1, generator=chance)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        off = ((outputs + 5 + 0.25**2 / 2).exp() - (y + 5).exp()).abs()
+        return {"loss": F.mse_loss(outputs, y).item(), "median_error": off.median().item()}
+
+    return Pipeline(
+        lambda: mlp(6, 1),
+        loader(x[:1000], y[:1000], shuffle=True),
+        loader(x[1000:], y[1000:], 100),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=adam,
+        evaluate=evaluate,
+    )
+
+
+@unusual
+def a_long_tail_in_training_only():
+    """Classes of training are less frequent one after the other; scores are adjusted for it (Menon et al. 2021)."""
+    images = textures(classes=8, train=2400, val=400, noise=60)
+    kept = torch.cat([(images.y == label).nonzero().flatten()[: 280 >> label] for label in range(8)])
+    x, y = images.normalise(images.x)[kept], images.y[kept]
+    prior = (y.bincount() / len(y)).log()
+    loaders = loader(x, y, 32, shuffle=True), loader(images.normalise(images.val_x), images.val_y, 40)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).double().mean().item()}
+
+    return Pipeline(
+        lambda: cnn(3, 8),
+        *loaders,
+        num_classes=8,
+        loss_fn=lambda outputs, y: F.cross_entropy(outputs + prior, y),
+        optimizer_fn=adam,
         evaluate=evaluate,
     )
