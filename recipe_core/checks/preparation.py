@@ -281,7 +281,8 @@ def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
     if labels[0] is not None and labels[1] is not None:
         size = int(torch.cat([each for each in labels if each is not None]).max()) + 1
         shares = [each.clamp_min(0).bincount(minlength=size) / len(each) for each in labels if each is not None]
-        return float((shares[0] - shares[1]).abs().sum()) / 2 > OTHER_SHARES
+        by_chance = math.sqrt(size / (2 * math.pi) * sum(1 / len(each) for each in labels if each is not None))
+        return float((shares[0] - shares[1]).abs().sum()) / 2 > OTHER_SHARES + by_chance
     splits = [sample.y.flatten() for sample in (subject.drawn_train, subject.drawn_val)]
     if not subject.pipeline.num_classes:
         shift = splits[0].float().mean() - splits[1].float().mean()

@@ -53,7 +53,26 @@ def sgd(model: nn.Module, rate: float = 0.05) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
+def gathered(model: nn.Module, batches: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a model says of all samples, in the mode that it is in, and their targets."""
+    outputs, targets = zip(*((model(x), y) for x, y in batches), strict=True)
+    return torch.cat(outputs), torch.cat(targets)
+
+
 def evaluate_regression(model: nn.Module, batches: Iterable) -> dict[str, float]:
     model.eval()
-    outputs, targets = zip(*[(model(x), y) for x, y in batches], strict=True)
-    return {"loss": F.mse_loss(torch.cat(outputs), torch.cat(targets)).item()}
+    return {"loss": F.mse_loss(*gathered(model, batches)).item()}
+
+
+def step_on(loss_of: Callable) -> Callable:
+    """A train step that differentiates loss_of(model, x, y, loss_fn)."""
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        loss = loss_of(model, *batch, loss_fn)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step

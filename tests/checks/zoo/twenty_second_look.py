@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam
+from tests.checks.zoo.base import adam, gathered
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader
@@ -26,12 +26,6 @@ def of_rows(x: np.ndarray, y: np.ndarray, model_fn, classes: int = 0, **changes)
     train, val = len(x) * 3 // 4, len(x) // 4
     loaders = loader(x[:train], y[:train], shuffle=True), loader(x[-val:], y[-val:], 80)
     return Pipeline(model_fn, *loaders, num_classes=classes, optimizer_fn=adam, **changes)
-
-
-@torch.no_grad()
-def gathered(model, batches):
-    outputs, y = zip(*((model(x), y) for x, y in batches), strict=True)
-    return torch.cat(outputs), torch.cat(y)
 
 
 @unusual

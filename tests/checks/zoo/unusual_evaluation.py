@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, healthy
+from tests.checks.zoo.base import adam, gathered, healthy
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader, textures
@@ -29,8 +29,8 @@ def a_summed_loss_told_per_sample():
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, y = zip(*((model(x), y) for x, y in batches), strict=True)
-        return {"loss": summed(torch.cat(outputs), torch.cat(y)).item() / sum(map(len, y))}
+        outputs, y = gathered(model, batches)
+        return {"loss": summed(outputs, y).item() / len(y)}
 
     train, val = (waves(count, seed, 64).split((48, 16), 1) for count, seed in ((960, 0), (320, 1)))
     return Pipeline(
@@ -121,7 +121,7 @@ def logarithms_corrected_to_money():
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        outputs, y = gathered(model, batches)
         off = ((outputs + 5 + 0.25**2 / 2).exp() - (y + 5).exp()).abs()
         return {"loss": F.mse_loss(outputs, y).item(), "median_error": off.median().item()}
 
@@ -148,7 +148,7 @@ def a_long_tail_in_training_only():
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        outputs, y = gathered(model, batches)
         return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).double().mean().item()}
 
     return Pipeline(

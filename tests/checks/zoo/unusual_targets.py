@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam
+from tests.checks.zoo.base import adam, gathered, step_on
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.fourth_look import WORDS, WordsBefore, sequences
 from tests.checks.zoo.nets import mlp
@@ -23,7 +23,7 @@ def next_words(outputs, y):
 @torch.no_grad()
 def evaluate_next_words(model, batches):
     model.eval()
-    outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+    outputs, y = gathered(model, batches)
     hits = outputs[:, :, :-1].argmax(1) == y[:, 1:]
     return {"loss": next_words(outputs, y).item(), "accuracy": hits.double().mean().item()}
 
@@ -126,15 +126,9 @@ def noisy(x, time, noise):
 def noise_told_by_the_step():
     """Diffusion: the step adds noise and has it told; the targets of the loader are the series themselves."""
 
-    def step(model, batch, loss_fn, optimizer):
-        x, _ = batch
-        model.train()
-        optimizer.zero_grad()
+    def loss_of(model, x, _, loss_fn):
         time, noise = 0.02 + 0.96 * torch.rand(len(x), 1), torch.randn_like(x)
-        loss = loss_fn(model(noisy(x, time, noise), time), noise)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        return loss_fn(model(noisy(x, time, noise), time), noise)
 
     @torch.no_grad()
     def evaluate(model, batches):
@@ -158,7 +152,7 @@ def noise_told_by_the_step():
         loss_fn=F.mse_loss,
         optimizer_fn=adam,
         forward=forward,
-        train_step=step,
+        train_step=step_on(loss_of),
         evaluate=evaluate,
     )
 
@@ -177,14 +171,8 @@ def told_from_noise_of_the_step():
     def both(model, x, y, noise):
         return loss_fn(model(x), y) + loss_fn(model(noise), torch.zeros(len(noise), 1))
 
-    def step(model, batch, loss_fn, optimizer):
-        x, y = batch
-        model.train()
-        optimizer.zero_grad()
-        loss = loss_fn(model(x), y) + loss_fn(model(1.5 * torch.randn_like(x)), torch.zeros_like(y))
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+    def loss_of(model, x, y, loss_fn):
+        return loss_fn(model(x), y) + loss_fn(model(1.5 * torch.randn_like(x)), torch.zeros_like(y))
 
     @torch.no_grad()
     def evaluate(model, batches):
@@ -202,7 +190,7 @@ def told_from_noise_of_the_step():
         num_classes=0,
         loss_fn=loss_fn,
         optimizer_fn=adam,
-        train_step=step,
+        train_step=step_on(loss_of),
         evaluate=evaluate,
     )
 
@@ -281,7 +269,7 @@ def what_is_liked_comes_first():
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        outputs, y = gathered(model, batches)
         return {"loss": loss(outputs, y).item(), "auc": (outputs > 0).double().mean().item()}
 
     return Pipeline(
