@@ -88,9 +88,6 @@ def broken():
 def waits():
     return over(Waits())
 
-def named():
-    return over([({"image": torch.rand(4, 3), "name": ["a", "b", "c", "d"]}, torch.zeros(4).long())] * 3)
-
 def whole():
     return over([{"image": torch.rand(4, 3), "label": torch.zeros(4).long()}] * 3)
 
@@ -108,7 +105,6 @@ def never():
     [
         ("broken", "The training loader gave no batch (x, y): OSError: image 0 is broken."),
         ("waits", "The training loader gave no batch within the 1 s given."),
-        ("named", "TypeError: x has to be a tensor, or a dict, tuple or list of tensors"),
         ("whole", "no batch (x, y): TypeError: it gave a dict of 2; let a collate_fn make a pair of it."),
         ("empty", "The training loader is empty"),
         ("never", "it has not made a pipeline within 1 s."),

@@ -13,8 +13,8 @@ from textwrap import shorten
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recipe_core.checks.registry import Check, checks
-from recipe_core.checks.result import AuditReport, Result, skipped
-from recipe_core.checks.subject import OutOfTime, Subject, Untold
+from recipe_core.checks.result import AuditReport, Result, Untold, skipped
+from recipe_core.checks.subject import OutOfTime, Subject
 from recipe_core.errors import BadPipeline
 from recipe_core.time_limit import time_limit
 from recipe_core.training.checkpoint import seed_everything

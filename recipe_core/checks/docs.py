@@ -45,8 +45,11 @@ Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 Inputs may be a dict, a tuple or a list of tensors: of texts with masks, lengths or positions that follow from the words
 (0 fills up) the words are looked at; of words in one row with the offsets where texts begin, each text; images, with
 numbers beside them, as channels of one image, a smaller one with zeros around it; all else as columns of one table.
-What is sparse is made dense, and sparse again for the model. Targets that are several tensors, and inputs without a row
-for each sample (graphs joined to one table of nodes), cannot be audited: pad them.
+What is sparse is made dense, and sparse again for the model. Inputs of any other kind (graphs joined to one table of
+nodes, episodes of support and query, lists of images of many sizes, strings, objects of a library) go to the model as
+they are: what needs whole batches only is tried (steps, gradients, modes, rates, the loss, the metrics), and what looks
+at single samples is skipped and says so. Leave out of x what the model does not need, as names of files. Targets that
+are several tensors cannot be audited.
 
 Models compiled to TorchScript take no hooks, so that most checks cannot be done on them.
 """

@@ -290,7 +290,7 @@ def _shifted_batches(sample: Sample) -> list[Result]:
 def batches_mix_the_classes(subject: Subject) -> Result:
     """The batches of training hold as many classes each as if the samples were shuffled."""
     labels = labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
-    sizes = [len(x) for x, _ in subject.drawn_train.batches]
+    sizes = subject.drawn_train.sizes
     if len(sizes) < 2 or sum(sizes) != len(subject.drawn_train.y):
         return skipped("There are not several batches to compare.")
     if labels is None:

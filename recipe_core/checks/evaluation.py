@@ -12,9 +12,10 @@ from recipe_core.checks.preparation import OTHERWISE, SCALE, SHIFT
 from recipe_core.checks.probe import Trial, evaluate, marks, same, trained
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
-from recipe_core.checks.result import passed, skipped
+from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
+from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
 
 DEPEND_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -205,8 +206,8 @@ def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
 def evaluation_sees_all_validation_data(subject: Subject):
     """The model sees every batch of the loader that is to be evaluated, and no sample of the training data."""
     trial = evaluate(subject, subject.copy(subject.once(trained)))
-    batches = len(subject.val.batches)
-    drawn = {position for number, position in trial.given if number == 0}
+    if isinstance(subject.val.batches[0][0], Whole):
+        return _of_all_batches(subject, trial) if trial.given else _elsewhere(0.0, False)
     seen = {mark for x in trial.inputs for mark in marks(x)}
     train = {mark for x, _ in subject.drawn_train.batches for mark in marks(x)}
     val = {
@@ -221,14 +222,21 @@ def evaluation_sees_all_validation_data(subject: Subject):
         return TRAINING_DATA.failed(f"{told}.", training_samples=foreign, seen=len(seen))
     if not trial.given:
         return _elsewhere(missed, bool(seen & val))
+    drawn = _of_all_batches(subject, trial)
+    if drawn.verdict == "pass" and seen & val and missed > LEFT_OUT:
+        return PART.failed(f"The model saw {1 - missed:.0%} of the samples that evaluate was given.")
+    return drawn
+
+
+def _of_all_batches(subject: Subject, trial: Trial) -> Result:
+    """Whether evaluate drew every batch."""
+    batches, drawn = len(subject.val.batches), {position for number, position in trial.given if number == 0}
     if batches > 1 and len(drawn) == 1:
         return PART.failed(
             f"evaluate took 1 of {batches} batches, {subject.val.sizes[0] / len(subject.val):.0%} of the samples."
         )
     if len(drawn) < batches:
         return PART.unsure(f"evaluate took {len(drawn)} of {batches} batches; is that on purpose?", 0.3)
-    if seen & val and missed > LEFT_OUT:
-        return PART.failed(f"The model saw {1 - missed:.0%} of the samples that evaluate was given.")
     return passed(f"The samples of all {batches} batches were seen.")
 
 

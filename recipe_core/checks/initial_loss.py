@@ -72,7 +72,7 @@ def _initial_outputs(subject: Subject, asked: Objective):
         return INITIAL.failed(f"{told}: training first has to unlearn them.", initial=own, targets=usual)
     trained = subject.copy(subject.once(rehearsal).model).eval()
     with torch.no_grad():
-        later = subject.outputs(trained, subject.train.x[:MOST]).float().cpu()
+        later = subject.outputs(trained, subject.train.first(MOST)[0]).float().cpu()
     grown = float(later.std(0).mean())
     if usual > LARGE and max(own, grown) < TIMID * usual:
         return INITIAL.failed(

@@ -12,6 +12,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.subject import Subject
+from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
 
 DEEP, VERY_DEEP = 3, 8  # layers of random weights: may be frozen by mistake; are so surely
@@ -71,7 +72,8 @@ def _strangers(subject: Subject, model: nn.Module, known: set[int]) -> list[torc
     want."""
     known |= {id(each) for each in model.parameters()}
     found, x = [], subject.train.batches[0][0]
-    for inputs in (x, x.flip(0)):
+    other = subject.train.batches[-1][0] if isinstance(x, Whole) else x.flip(0)
+    for inputs in (x, other):
         seed_everything(0)
         outputs = subject.outputs(model, inputs)
         found.append([each for each in _leaves(outputs) if id(each) not in known])
@@ -82,7 +84,7 @@ def _loose_tensors(subject: Subject, model: nn.Module) -> list[str]:
     """Plain tensors of two dimensions and more that start at random and that outputs follow."""
     torch.manual_seed(12345)
     other = dict(subject.pipeline.model_fn().named_modules())
-    found, x = [], subject.train.batches[0][0][:16]
+    found, x = [], subject.some(16)
     for path, layer in model.named_modules():
         for name, value in list(vars(layer).items()):
             twin = vars(other[path]).get(name) if path in other else None
@@ -249,7 +251,7 @@ def _is_adapted(subject: Subject, model: nn.Module, name: str) -> bool:
     whole, layer = twin.get_submodule(name.rpartition(".")[0]), twin.get_submodule(name)
     given: list[tuple] = []
     handle = whole.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
-    subject.outputs(twin, subject.train.batches[0][0][:4])
+    subject.outputs(twin, subject.some(4))
     handle.remove()
     x = given[0][0] if given and len(given[0]) == 1 else None
     if whole is twin or not isinstance(x, torch.Tensor) or not x.is_floating_point():
@@ -308,7 +310,7 @@ def _returned(subject: Subject, model: nn.Module, x: torch.Tensor) -> list[torch
 @torch.no_grad()
 def _has_effect(subject: Subject, model: nn.Module, names: list[str], read: Read = _heard) -> bool:
     """Whether other values of these parameters change the outputs, or what else is read."""
-    twin, x = subject.copy(model).eval(), subject.train.batches[0][0][:16]
+    twin, x = subject.copy(model).eval(), subject.some(16)
     for each in twin.parameters():  # nothing that hides behind a layer that starts at zero
         each.add_(torch.randn_like(each) * 0.05)
     seed_everything(0)
@@ -331,7 +333,7 @@ def _order(subject: Subject, model: nn.Module) -> list[str]:
         for name, layer in model.named_modules()
     ]
     with torch.no_grad():
-        subject.outputs(model, subject.train.batches[0][0][:4])
+        subject.outputs(model, subject.some(4))
     for handle in handles:
         handle.remove()
     return list(dict.fromkeys(called))

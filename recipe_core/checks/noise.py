@@ -52,7 +52,7 @@ def dropout_leaves_something_to_learn(subject: Subject):
 @torch.no_grad()
 def _noise(subject: Subject, model: nn.Module) -> float:
     """How far outputs for one sample lie apart in train mode, as a multiple of those of different samples."""
-    x = subject.train.batches[0][0][:MOST]
+    x = subject.some(MOST)
     many = torch.stack([subject.outputs(model.train(), x).float() for _ in range(PASSES)])
     apart = float(subject.outputs(model.eval(), x).float().var(0).mean())
     return (float(many.var(0).mean()) / apart) ** 0.5 if apart else 0.0

@@ -62,7 +62,7 @@ class Objective:
 
     def __init__(self, subject: Subject):
         self._subject = subject
-        x, self.targets = subject.train.x[:MOST], subject.train.y[:MOST]
+        x, self.targets = subject.train.first(MOST)
         with torch.no_grad():
             self.like = subject.outputs(subject.model().eval(), x).detach().float().cpu()
         self._shape = self.like.shape

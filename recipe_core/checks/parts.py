@@ -20,9 +20,9 @@ from torch.utils import _pytree as pytree
 from recipe_core.checks.bags import Bag
 from recipe_core.checks.keep import as_found
 from recipe_core.checks.texts import Text
+from recipe_core.checks.whole import Whole
 from recipe_core.training.pipeline import Pipeline
 
-NEEDED = "x has to be a tensor, or a dict, tuple or list of tensors that have a row for each sample"
 CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
 MOST_CODES = 64  # values of a code that are told apart
 SPARSE = (torch.sparse_coo, torch.sparse_csr)
@@ -169,16 +169,18 @@ class Parts:
         self._bags: list[Bag] = []
         self._sparse: dict[tuple, torch.layout] = {}  # shape of a sample and dtype -> how it was stored
 
-    def packed(self, x: Any) -> torch.Tensor:
+    def packed(self, x: Any, rows: int | None = None) -> Any:
         """One tensor, (n, ...), of an input; what is one stays as it is, unless its columns are codes.
 
         Of a text with masks, lengths or positions it is the words; texts in one row become one each. Images are joined
         along their channels, smaller ones with zeros around them, and numbers beside them become planes; all else
-        becomes columns of a table. What is sparse becomes dense.
+        becomes columns of a table. What is sparse becomes dense. What has not so many rows is a Whole.
 
         Raises:
-            TypeError: it has parts that are no tensors of as many rows.
+            TypeError: what stands beside the words of a text follows from them in some batches only.
         """
+        if isinstance(x, Whole) or (isinstance(x, torch.Tensor) and len(x) != (rows or len(x))):
+            return x if isinstance(x, Whole) else Whole(x)
         if isinstance(x, torch.Tensor) and x.layout in SPARSE:
             self._sparse[_kind(x)] = x.layout
             return x.to_dense()
@@ -189,8 +191,8 @@ class Parts:
         leaves = [leaf for _, leaf in found]
         if bag := self._bag(leaves, spec):
             return bag.texts(leaves)
-        if not _have_rows(leaves):
-            raise TypeError(NEEDED)
+        if not _have_rows(leaves, rows):
+            return Whole(x)
         names = [f"x{pytree.keystr(path)}" for path, _ in found]
         if text := self._text(names, leaves, spec):
             return leaves[text.at]
@@ -204,6 +206,8 @@ class Parts:
 
     def taken_apart(self, x: Any) -> Any:
         """What was packed, or has the form of it."""
+        if isinstance(x, Whole):
+            return x.x
         if layout := self._layout(x):
             return x.to_sparse(layout=layout)
         for text in filter(None, self._texts.values()):
@@ -381,10 +385,11 @@ def _kind(x: torch.Tensor) -> tuple:
     return tuple(x.shape[1:]), x.dtype
 
 
-def _have_rows(leaves: list) -> bool:
-    """Whether all are tensors of as many rows."""
+def _have_rows(leaves: list, rows: int | None = None) -> bool:
+    """Whether all are tensors of as many rows, or of so many."""
     tensors = all(isinstance(leaf, torch.Tensor) and leaf.ndim for leaf in leaves)
-    return tensors and len({len(leaf) for leaf in leaves}) == 1
+    found = {len(leaf) for leaf in leaves} if tensors else set()
+    return len(found) == 1 and found <= {rows or max(found)}
 
 
 def _grid(shapes: list[torch.Size]) -> tuple[int, ...]:

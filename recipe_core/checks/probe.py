@@ -14,9 +14,11 @@ import torch
 from torch import nn
 
 from recipe_core.checks.reach import in_form, reach
+from recipe_core.checks.result import Untold
 from recipe_core.checks.sample import Sample
-from recipe_core.checks.subject import Subject, Untold
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import answers, labels_of
+from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
 
 ASKED_CLASSES, ASKED_OUTPUTS = 8, 16
@@ -63,10 +65,10 @@ class Replay:
             self._ahead = len(self.given) == len(self._passes[0].batches) > 1
         number, position = self.given[self._asked if self._ahead and self._asked < len(self.given) else -1]
         self._asked += 1
-        batch = self._passes[number].batches[position][0]
+        batch, y = self._passes[number].batches[position]
         first = sum(self._passes[number].sizes[:position])
-        last = list(range(first, first + len(batch)))
-        if same(x.cpu(), batch.cpu()):
+        last = list(range(first, first + len(y)))
+        if isinstance(batch, Whole) or same(x.cpu(), batch.cpu()):
             return number, last
         known = self._known(number)
         found = [known.get(each) for each in marks(x)]
@@ -207,6 +209,8 @@ def own_outputs(subject: Subject) -> torch.Tensor:
 def of_pairs(subject: Subject) -> bool:
     """Whether a sample has the more outputs the more samples are in its batch, as similarities to all of these."""
     model, x = subject.model().eval(), subject.val.batches[0][0]
+    if isinstance(x, Whole):
+        return False
     with torch.no_grad():
         found = [subject.outputs(model, x[:count]).shape for count in (len(x), len(x) // 2)]
     return len(x) > 3 and all(len(shape) == 2 for shape in found) and found[0][1] != found[1][1]

@@ -32,16 +32,17 @@ class Reach:
 
 def reach(subject: Subject) -> Reach:
     """Its outputs for inputs of many scales and weights drawn at random around its own."""
-    x = subject.train.batches[0][0][:MOST]
+    x = subject.some(MOST)
+    can_be_scaled = isinstance(x, torch.Tensor) and x.is_floating_point()
     found = []
     for trial in range(TRIALS):
         model = subject.model().eval()
         with torch.no_grad():
-            size = 1.0 if x.is_floating_point() else 2.0 ** (trial % 4)  # words cannot be scaled, so weights are
+            size = 1.0 if can_be_scaled else 2.0 ** (trial % 4)  # of words weights are
             for each in model.parameters() if trial else ():
                 spread = each.std() if each.numel() > 1 else each.abs()
                 each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1) * size)
-            scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if x.is_floating_point() else x
+            scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if can_be_scaled else x
             found.append(subject.outputs(model, scaled).detach().float().cpu())
     return _reach(torch.cat(found))
 
@@ -98,7 +99,7 @@ def _kind(outputs: torch.Tensor) -> str:
 
 def dropped_by_chance(subject: Subject) -> float:
     """The share of outputs that are zero by chance in train mode, and none in eval mode."""
-    model, x = subject.model(), subject.train.batches[0][0][:MOST]
+    model, x = subject.model(), subject.some(MOST)
     with torch.no_grad():
         still = subject.outputs(model.eval(), x)
         first, second = (subject.outputs(model.train(), x) == 0 for _ in range(2))

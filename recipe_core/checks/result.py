@@ -67,6 +67,10 @@ def skipped(message: str) -> Result:
     return Result(verdict="skipped", message=message)
 
 
+class Untold(ValueError):
+    """The pipeline cannot be asked what a check asks, which is skipped then; its text says why."""
+
+
 class AuditReport:
     """All results of an audit, most harmful first; what may follow from another failure is told as unsure."""
 

@@ -3,9 +3,12 @@
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional as F
+
+from recipe_core.checks.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Sample:
         """The targets that belong to `x`, on the CPU."""
         return torch.cat([y.detach().cpu() for _, y in self._alike])
 
+    def first(self, count: int) -> tuple[Any, torch.Tensor]:
+        """(x, y) of so many samples, on the CPU; of the first batch, where x has no row for each."""
+        x, y = self.batches[0]
+        return (x.cpu(), y.detach().cpu()) if isinstance(x, Whole) else (self.x[:count], self.y[:count])
+
     @property
     def sizes(self) -> list[int]:
         """Samples per batch."""
@@ -61,7 +69,7 @@ class Sample:
 
     @property
     def _alike(self) -> list:
-        if self._are_texts:
+        if isinstance(self.batches[0][0], Whole) or self._are_texts:
             return self.batches
         first = self.batches[0][0].shape[1:]
         return [batch for batch in self.batches if batch[0].shape[1:] == first]

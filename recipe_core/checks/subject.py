@@ -21,8 +21,10 @@ from torch.utils.data import IterableDataset, default_collate
 
 from recipe_core.checks.keep import Kept
 from recipe_core.checks.parts import Parts, columns_are_codes
+from recipe_core.checks.result import Untold
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.texts import longest_first
+from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.fit import endless
 from recipe_core.training.pipeline import Pipeline, on_device_of
@@ -38,10 +40,6 @@ TIMED = (2, 2, 16)  # images that the pace of a model is measured on; the first 
 
 class OutOfTime(BaseException):
     """The budget is spent. No Exception, so that a pipeline's own `except Exception` lets it through."""
-
-
-class Untold(ValueError):
-    """The pipeline cannot be asked what a check asks; its text says why."""
 
 
 def shared(make: Callable[["Subject"], Any]) -> property:
@@ -196,6 +194,11 @@ class Subject:
         """Raw validation batches; None where there are none to be had."""
         return self._raw(self.pipeline.raw_val_loader, self.pipeline.val_loader)
 
+    def some(self, count: int) -> Any:
+        """The inputs of so many training samples; of a whole batch, where they have no row for each."""
+        x = self.train.batches[0][0]
+        return x if isinstance(x, Whole) else x[:count]
+
     def draw(self, loader: Iterable, samples: int = MOST_SAMPLES) -> Sample:
         """A pass over a loader, cut off after so many samples, so much memory or time."""
         seconds, spent = max(1.0, SHARE_OF_TIME * self.budget), 0.0
@@ -215,7 +218,7 @@ class Subject:
             x, y = (part.clone() for part in self.batch(given))  # a copy: a loader may fill the same tensor again
             batches.append((x, y))
             drawn += len(y)
-            size += x.numel() * x.element_size()
+            size += x.nbytes
         else:
             complete = _is_at_end(loader, len(batches))
         return Sample(batches, complete, spent)
@@ -228,7 +231,7 @@ class Subject:
         x, y = drawn
         if not isinstance(y, torch.Tensor):
             raise TypeError(f"y has to be a tensor, it is a {type(y).__name__}; put it into one, for the audit")
-        return self.parts.packed(x), y
+        return self.parts.packed(x, len(y) if y.ndim else 0), y
 
     def _raw(self, given: Iterable | None, loader: Iterable) -> Sample | None:
         if given is not None:

@@ -46,6 +46,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     unusual_steps,
     unusual_targets,
     unusual_training,
+    whole_batches,
 )
 from tests.checks.zoo.case import CASES, Case
 

@@ -1,0 +1,70 @@
+"""Inputs without a row for each target: a batch as it is, and nothing of single samples."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from recipe_core.checks.audit import audit
+from recipe_core.checks.result import Untold
+from recipe_core.checks.whole import Whole
+from recipe_core.training.pipeline import Pipeline, on_device_of
+
+NODES, EDGES = torch.randn(7, 2), torch.randint(7, (2, 9))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        len,
+        lambda x: x[:2],
+        lambda x: list(x),
+        lambda x: x.shape,
+        lambda x: x.float(),
+        lambda x: torch.cat([x]),
+        lambda x: torch.equal(NODES, x),
+    ],
+)
+def test_what_asks_for_single_samples_is_told_that_there_are_none(ask):
+    with pytest.raises(Untold, match="a row for each of the targets"):
+        ask(Whole({"nodes": NODES, "edges": EDGES}))
+
+
+def test_a_copy_shares_nothing_with_the_loaders_tensors():
+    x = {"nodes": NODES.clone(), "name": ["ring"]}
+    for twin in (Whole(x).clone(), copy.deepcopy(Whole(x))):
+        twin.x["nodes"].zero_()
+        twin.x["name"].clear()
+    assert torch.equal(x["nodes"], NODES) and x["name"] == ["ring"]
+
+
+def test_tensors_in_it_go_where_the_model_is():
+    model = nn.Linear(2, 2).to("meta")
+    x, y = on_device_of(model, (Whole([NODES, "ring"]), torch.zeros(3)))
+    assert (x.x[0].device.type, x.x[1], y.device.type) == ("meta", "ring", "meta")
+    assert Whole([NODES]).to("meta").x[0].is_meta
+    assert Whole([NODES, EDGES]).nbytes == NODES.nbytes + EDGES.nbytes
+    assert pytree.tree_leaves(Whole({"nodes": NODES}))[0] is NODES
+
+
+def test_checks_that_look_at_single_samples_are_skipped_and_say_so():
+    class Sums(nn.Linear):
+        def forward(self, x):
+            return super().forward(torch.stack([each.mean(0) for each in x["nodes"].split(x["sizes"])]))
+
+    def batches(count):
+        for _ in range(count):
+            y = torch.arange(8) % 2
+            sizes = torch.randint(2, 6, (8,)).tolist()
+            nodes = torch.cat([torch.randn(size, 2) + 2 * label for size, label in zip(sizes, y.tolist(), strict=True)])
+            yield {"nodes": nodes, "sizes": sizes}, y
+
+    report = audit(Pipeline(lambda: Sums(2, 2), list(batches(12)), list(batches(4)), 2))
+    assert not report.failures and not report.of("error")
+    skipped = {each.check: each.message for each in report.of("skipped")}
+    assert "a row for each" in skipped["outputs_follow_the_input"]
+    assert {"accuracy_of_known_answers_is_right", "gradients_are_zeroed", "training_lowers_the_loss"} <= {
+        each.check for each in report.of("pass")
+    }
