@@ -14,7 +14,7 @@ from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.targets import answers, labels_of, targets_are_read
+from recipe_core.checks.targets import answers, labels_of, samples_are_judged_alone, targets_are_read
 from recipe_core.checks.wanted import right_outputs, right_scale
 
 ROUNDING = 2e-3  # relative
@@ -61,7 +61,7 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
     twice."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    if not subject.once(targets_are_read):
+    if not (subject.once(targets_are_read) and subject.once(samples_are_judged_alone)):
         return skipped("The loss compares the samples of a batch with each other, and so may metrics.")
     sample, outputs = subject.val, varied(subject)(subject.val)
     whole = Sample([(sample.x, sample.y)], sample.complete, 0.0)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST = 0.6  # of a sample's shares
 SURE = 8.0  # logit of an answer without doubt
+ALONE = 8  # samples that the loss is asked about one by one
 
 
 def labels_of(targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:
@@ -95,6 +96,23 @@ def targets_are_read(subject: Subject) -> bool:
             except (RuntimeError, ValueError, IndexError, TypeError):
                 return True
         if len(set(found)) > 1:
+            return True
+    return False
+
+
+def samples_are_judged_alone(subject: Subject) -> bool:
+    """Whether the loss of a sample by itself has a gradient: one that compares samples with each other has none."""
+    model = subject.model().eval()
+    x, y = (part.to(subject.device) for part in subject.train.batches[0])
+    outputs = subject.outputs(model, x).detach().float()
+    for row in range(min(ALONE, len(outputs), len(y))):
+        own = outputs[row : row + 1].clone().requires_grad_()
+        try:
+            loss = subject.pipeline.loss_fn(own, y[row : row + 1]).float().mean()
+            (slope,) = torch.autograd.grad(loss, own, allow_unused=True)
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            continue
+        if slope is not None and bool(slope.isfinite().all()) and bool(slope.any()):
             return True
     return False
 

@@ -196,6 +196,7 @@ CORRECT = [
     "weights_that_are_complex",
     "sparse_rows_of_other_labels (healthy)",
     "a_class_for_each_node",
+    "validated_one_by_one",
 ]
 # Correct ones that were accused once, or that differ from a bug by little, with the check that must let them pass.
 LET_PASS = [
@@ -318,6 +319,7 @@ LET_PASS = [
 ]
 # The same of those that are not let pass: a question is what is left, or the check does not apply.
 LEFT_OPEN = [
+    ("neighbours_told_within_each_batch", "metrics_do_not_depend_on_the_batches", "skipped"),
     ("two_pictures_by_their_distance", "the_loss_prefers_the_truth", "skipped"),
     ("two_pictures_by_their_distance", "accuracy_of_known_answers_is_right", "skipped"),
     ("a_tower_less_itself", "layers_are_not_merely_linear", "unsure"),

@@ -42,6 +42,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     twenty_second_look,
     unusual_data,
     unusual_evaluation,
+    unusual_images,
     unusual_models,
     unusual_steps,
     unusual_targets,

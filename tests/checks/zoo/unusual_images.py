@@ -1,0 +1,94 @@
+"""Correct but unusual pipelines, sixth part: pictures compared with those of their batch, and taken one by one."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import gathered, healthy, sgd
+from tests.checks.zoo.case import unusual
+from tests.checks.zoo.sets import digits, loader, textures
+
+
+class SomeOfEach:
+    """Batches of as many rows of each class."""
+
+    def __init__(self, y, each, batches, seed):
+        self.rows = [(y == label).nonzero().flatten() for label in y.unique()]
+        self.each, self.batches, self.chance = each, batches, torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return self.batches
+
+    def __iter__(self):
+        for _ in range(self.batches):
+            yield torch.cat(
+                [rows[torch.randperm(len(rows), generator=self.chance)[: self.each]] for rows in self.rows]
+            ).tolist()
+
+
+def supervised_contrast(outputs, y):
+    """Khosla et al. 2020."""
+    itself = torch.eye(len(y), dtype=torch.bool)
+    near = (outputs @ outputs.T / 0.2).masked_fill(itself, -1e9).log_softmax(1)
+    alike = (y[:, None] == y) & ~itself
+    return -((near * alike).sum(1) / alike.sum(1)).mean()
+
+
+@unusual
+def neighbours_told_within_each_batch():
+    """Embeddings: who is nearest among those of its own batch, which holds five of each class."""
+    images = digits()
+
+    class Unit(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
+
+        def forward(self, x):
+            return F.normalize(self.body(x))
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        losses, found = [], []
+        for x, y in batches:
+            outputs = model(x)
+            losses.append(supervised_contrast(outputs, y))
+            nearest = (outputs @ outputs.T).fill_diagonal_(-2).argmax(1)
+            found.append((y[nearest] == y).float().mean())
+        return {"loss": torch.stack(losses).mean().item(), "recall_at_1": torch.stack(found).mean().item()}
+
+    sets = ((images.x, images.y), (images.val_x, images.val_y))
+    batches = [TensorDataset(images.normalise(x), y) for x, y in sets]
+    samplers = (SomeOfEach(images.y, 5, 30, 0), list(SomeOfEach(images.val_y, 5, 8, 1)))
+    loaders = [DataLoader(each, batch_sampler=by) for each, by in zip(batches, samplers, strict=True)]
+    return Pipeline(
+        Unit, *loaders, 0, loss_fn=supervised_contrast, evaluate=evaluate,
+        optimizer_fn=lambda model: torch.optim.Adam(model.parameters(), 2e-3),
+    )  # fmt: skip
+
+
+@unusual
+def validated_one_by_one():
+    """A picture at a time, with norms that look at each by itself: batches of one have no halves."""
+    images = textures(4, train=300, val=100)
+
+    def model():
+        return nn.Sequential(
+            nn.Conv2d(3, 12, 5, 2, 2), nn.InstanceNorm2d(12, affine=True), nn.ReLU(), nn.Conv2d(12, 24, 3, 2, 1),
+            nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 4),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = gathered(model, batches)
+        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).float().mean().item()}
+
+    return healthy(
+        images, model, evaluate=evaluate, optimizer_fn=lambda model: sgd(model, 1e-3),
+        train_loader=loader(images.normalise(images.x), images.y, 1, shuffle=True),
+        val_loader=loader(images.normalise(images.val_x), images.val_y, 1),
+    )  # fmt: skip
