@@ -15,7 +15,6 @@ from recipe_core.checks.rehearsal import Rehearsal, rehearsal
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
-from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
 
 DEPEND_ON_MODE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -206,7 +205,7 @@ def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
 def evaluation_sees_all_validation_data(subject: Subject):
     """The model sees every batch of the loader that is to be evaluated, and no sample of the training data."""
     trial = evaluate(subject, subject.copy(subject.once(trained)))
-    if isinstance(subject.val.batches[0][0], Whole):
+    if subject.val.is_whole:
         return _of_all_batches(subject, trial) if trial.given else _elsewhere(0.0, False)
     seen = {mark for x in trial.inputs for mark in marks(x)}
     train = {mark for x, _ in subject.drawn_train.batches for mark in marks(x)}

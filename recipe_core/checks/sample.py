@@ -44,7 +44,7 @@ class Sample:
     def first(self, count: int) -> tuple[Any, torch.Tensor]:
         """(x, y) of so many samples, on the CPU; of the first batch, where x has no row for each."""
         x, y = self.batches[0]
-        return (x.cpu(), y.detach().cpu()) if isinstance(x, Whole) else (self.x[:count], self.y[:count])
+        return (x.cpu(), y.detach().cpu()) if self.is_whole else (self.x[:count], self.y[:count])
 
     @property
     def sizes(self) -> list[int]:
@@ -54,11 +54,19 @@ class Sample:
     def __len__(self) -> int:
         return sum(self.sizes)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether inputs have no row for each sample."""
+        return isinstance(self.batches[0][0], Whole)
+
     def cut(self, rows: int, count: int) -> "Sample":
-        """Of so many batches at most, so many samples of each; the last of all stays the last, and stays smaller."""
+        """Of so many batches at most, so many samples of each, where they can be told apart; the last of all stays the
+        last, and stays smaller."""
         if rows >= max(self.sizes) and count >= len(self.batches):
             return self
         kept = [*self.batches[: count - 1], self.batches[-1]] if count < len(self.batches) else self.batches
+        if self.is_whole:
+            return Sample(kept, False, self.seconds)
         share = min(1.0, rows / self.sizes[0])
         sizes = [max(min(2, len(y)), math.ceil(len(y) * share)) for _, y in kept]  # batch norm needs two
         return Sample([(x[:size], y[:size]) for (x, y), size in zip(kept, sizes, strict=True)], False, self.seconds)
@@ -69,7 +77,7 @@ class Sample:
 
     @property
     def _alike(self) -> list:
-        if isinstance(self.batches[0][0], Whole) or self._are_texts:
+        if self.is_whole or self._are_texts:
             return self.batches
         first = self.batches[0][0].shape[1:]
         return [batch for batch in self.batches if batch[0].shape[1:] == first]

@@ -147,7 +147,10 @@ class Subject:
             return drawn
         rows = max(FEWEST_ROWS, int(BATCH_SHARE * self.budget / per_image))
         images = SPLIT_SHARE * self.budget / per_image
-        return [each.cut(rows, max(FEWEST_BATCHES, int(images / min(rows, each.sizes[0])))) for each in drawn]
+        sizes = [each.sizes[0] if each.is_whole else min(rows, each.sizes[0]) for each in drawn]
+        return [
+            each.cut(rows, max(FEWEST_BATCHES, int(images / size))) for each, size in zip(drawn, sizes, strict=True)
+        ]
 
     def _pace(self) -> float:
         """Seconds that the forward pass of an image takes; 0 where there is none, which the checks then tell.
@@ -157,12 +160,14 @@ class Subject:
         found = []
         with contextlib.suppress(Exception), torch.no_grad():
             model = self.model().eval()
-            for count in TIMED:
-                x = self.drawn_train.batches[0][0][:count]
+            x, y = self.drawn_train.batches[0]
+            for most in TIMED:
+                count = len(y) if self.drawn_train.is_whole else min(most, len(y))
+                asked = x if self.drawn_train.is_whole else x[:count]
                 started = time.monotonic(), time.process_time()
-                self.outputs(model, x).sum().item()  # waits for a GPU
-                found.append(min(time.monotonic() - started[0], time.process_time() - started[1]) / len(x))
-                if found[-1] * len(x) > BATCH_SHARE * self.budget:
+                self.outputs(model, asked).sum().item()  # waits for a GPU
+                found.append(min(time.monotonic() - started[0], time.process_time() - started[1]) / count)
+                if found[-1] * count > BATCH_SHARE * self.budget:
                     break
         return min(found, default=0.0)
 

@@ -1,6 +1,7 @@
 """Inputs without a row for each target: a batch as it is, and nothing of single samples."""
 
 import copy
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from recipe_core.checks.audit import audit
 from recipe_core.checks.result import Untold
+from recipe_core.checks.subject import Subject
 from recipe_core.checks.whole import Whole
 from recipe_core.training.pipeline import Pipeline, on_device_of
 
@@ -47,6 +49,21 @@ def test_tensors_in_it_go_where_the_model_is():
     assert Whole([NODES]).to("meta").x[0].is_meta
     assert Whole([NODES, EDGES]).nbytes == NODES.nbytes + EDGES.nbytes
     assert pytree.tree_leaves(Whole({"nodes": NODES}))[0] is NODES
+
+
+def test_of_a_large_model_fewer_batches_are_looked_at():
+    class Slow(nn.Linear):
+        def forward(self, x):
+            until = time.process_time() + 0.3
+            while time.process_time() < until:
+                pass
+            return super().forward(torch.stack(x))
+
+    batches = [([torch.randn(2) for _ in range(3)] + [torch.randn(2, 1)[:, 0]], torch.arange(4) % 2) for _ in range(9)]
+    subject = Subject(Pipeline(lambda: Slow(2, 2), batches, batches, 2), 20)
+    assert subject.is_large and len(subject.drawn_train.batches) == 9
+    assert [len(each.batches) for each in (subject.train, subject.val)] == [3, 3]
+    assert len(subject.train.y) == 12
 
 
 def test_checks_that_look_at_single_samples_are_skipped_and_say_so():

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import gathered, healthy, sgd
+from tests.checks.zoo.base import adam, gathered, healthy, sgd
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.sets import digits, loader, textures
 
@@ -92,3 +92,46 @@ def validated_one_by_one():
         train_loader=loader(images.normalise(images.x), images.y, 1, shuffle=True),
         val_loader=loader(images.normalise(images.val_x), images.val_y, 1),
     )  # fmt: skip
+
+
+@unusual
+def hidden_patches_to_be_filled_in():
+    """A masked autoencoder (He et al. 2022): the target is NaN wherever the picture is seen."""
+    images = digits()
+
+    def over(x, shuffle):
+        chance = torch.Generator().manual_seed(0)
+        pictures = images.normalise(x)
+        hidden = torch.rand(len(x), 1, 4, 4, generator=chance).repeat_interleave(2, 2).repeat_interleave(2, 3) < 0.6
+        seen, wanted = pictures.masked_fill(hidden, 0.0), pictures.masked_fill(~hidden, torch.nan)
+        return loader(seen, wanted, 32, shuffle=shuffle)
+
+    def hidden_loss(outputs, y):
+        there = ~y.isnan()
+        return (outputs[there] - y[there]).square().mean()
+
+    def model():
+        layers = [
+            nn.Conv2d(1, 24, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(24, 24, 5, 1, 2),
+            nn.ReLU(),
+            nn.Conv2d(24, 1, 3, 1, 1),
+        ]
+        nn.init.zeros_(layers[-1].weight)
+        return nn.Sequential(*layers)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        return {"loss": hidden_loss(*gathered(model, batches)).item()}
+
+    return Pipeline(
+        model,
+        over(images.x, True),
+        over(images.val_x, False),
+        0,
+        loss_fn=hidden_loss,
+        optimizer_fn=adam,
+        evaluate=evaluate,
+    )
