@@ -48,8 +48,8 @@ numbers beside them, as channels of one image, a smaller one with zeros around i
 What is sparse is made dense, and sparse again for the model. Inputs of any other kind (graphs joined to one table of
 nodes, episodes of support and query, lists of images of many sizes, strings, objects of a library) go to the model as
 they are: what needs whole batches only is tried (steps, gradients, modes, rates, the loss, the metrics), and what looks
-at single samples is skipped and says so. Leave out of x what the model does not need, as names of files. Targets that
-are several tensors cannot be audited.
+at single samples is skipped and says so. The same holds for targets that are several tensors (a dict of two answers,
+boxes). Leave out what the model and the loss do not need, as names of files.
 
 Models compiled to TorchScript take no hooks, so that most checks cannot be done on them.
 """

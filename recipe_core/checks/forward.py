@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from recipe_core.checks.lessons import agreement, lesson
-from recipe_core.checks.probe import evaluate
+from recipe_core.checks.probe import evaluate, marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
 from recipe_core.checks.result import Result, passed, skipped
@@ -180,6 +180,8 @@ def outputs_follow_the_input(subject: Subject):
     if influence is None:
         return skipped("No gradient reaches the input.")
     influence = influence.cpu() + _constant_parts(subject)  # there is nothing to hear of those
+    for planes in _parts_of_the_step(subject, x):
+        influence[planes] += 1
     if told := _colour_is_lost(subject, model, x):
         return PARTLY.failed(told)
     if unread := _parts_are_lost(subject, x, influence):
@@ -234,6 +236,22 @@ def _parts_are_lost(subject: Subject, x: torch.Tensor, influence: torch.Tensor) 
     return PARTLY.unsure(
         f"{said}, nor do the targets seem to depend on it; does it stand there for other reasons?", parts=parts
     )
+
+
+def _parts_of_the_step(subject: Subject, x: torch.Tensor) -> list[list[int]]:
+    """The planes of parts that the train step gives to the model by themselves, as another view of each sample."""
+    run, planes = subject.once(rehearsal), subject.parts.planes(x)
+    if len(planes) < 2:
+        return []
+    calls = [call for call in run.forwards if isinstance(call.x, torch.Tensor) and call.step < len(run.batches)]
+    given = [(set(marks(call.x)), subject.parts.named(run.batches[call.step][0])) for call in calls]
+    taken = {
+        name
+        for seen, parts in given
+        for name, part in parts.items()
+        if 2 * sum(mark in seen for mark in marks(part)) > len(part)
+    }
+    return [planes[name] for name in taken & planes.keys()]
 
 
 def _constant_parts(subject: Subject) -> torch.Tensor:

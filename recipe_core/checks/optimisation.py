@@ -81,7 +81,7 @@ def optimizer_holds_the_models_parameters(subject: Subject):
     optimizer = subject.optimizer(model)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
     with torch.no_grad():  # layers that a first forward pass makes come too late
-        subject.outputs(model, subject.train.batches[0][0])
+        subject.forward(model, subject.train.batches[0][0].to(subject.device))
     missed = [name for name, each in model.named_parameters() if each.requires_grad and id(each) not in held]
     idle = [] if subject.pipeline.scheduler_fn else _without_rate(model, optimizer)
     missed += idle

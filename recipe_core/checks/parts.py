@@ -3,14 +3,12 @@
 parts = Parts()
 x = parts.packed({"image": image, "age": age})  # (n, 4, height, width): a plane for the number, beside three of colour
 parts.taken_apart(x)                            # the dict again
-parts.pipeline(pipeline)                        # the same pipeline over packed inputs
 """
 
-import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,10 +16,8 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from recipe_core.checks.bags import Bag
-from recipe_core.checks.keep import as_found
 from recipe_core.checks.texts import Text
 from recipe_core.checks.whole import Whole
-from recipe_core.training.pipeline import Pipeline
 
 CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
 MOST_CODES = 64  # values of a code that are told apart
@@ -245,17 +241,21 @@ class Parts:
         pairs = zip(form.parts, form.split(x), strict=True)
         return form.joined([_standard(leaf) if part.bounds is None else leaf for part, leaf in pairs])
 
+    def planes(self, x: torch.Tensor) -> dict[str, list[int]]:
+        """The channels or columns of each part of a packed input, in all its copies."""
+        form = self._form(x)
+        if form is None:
+            return {}
+        total, ends = sum(form.widths), itertools.accumulate(form.widths)
+        firsts = [
+            (part.name, range(end - part.width(form.grid), end)) for part, end in zip(form.parts, ends, strict=True)
+        ]
+        return {name: [at + number * total for number in range(form.copies) for at in own] for name, own in firsts}
+
     def lost(self, x: torch.Tensor, lost: Iterable[int]) -> list[str]:
         """Which parts of a packed input have all their channels or columns among these."""
-        form, lost = self._form(x), set(lost)
-        if form is None:
-            return []
-        total = sum(form.widths)
-        lost = {at for at in range(total) if lost.issuperset(range(at, form.copies * total, total))}
-        ends = itertools.accumulate(form.widths)
-        ranges = [range(end - width, end) for end, width in zip(ends, form.widths, strict=True)]
-        named = zip(form.parts, ranges, strict=True)
-        return [part.name for part, slices in named if slices and lost.issuperset(slices)]
+        lost = set(lost)
+        return [name for name, own in self.planes(x).items() if own and lost.issuperset(own)]
 
     def spelled_out(self, x: torch.Tensor) -> torch.Tensor | None:
         """(n, columns) of a packed table, a column for each value that a code may have; None where it has no code."""
@@ -284,32 +284,6 @@ class Parts:
         return {
             name: float(leaf.flatten()[0]) for name, leaf in found.items() if bool((leaf == leaf.flatten()[0]).all())
         }
-
-    def pipeline(self, pipeline: Pipeline) -> Pipeline:
-        """The same pipeline, whose functions take and give packed inputs; its loaders are left as they are."""
-        augment, step, evaluate, forward = (
-            pipeline.augment, pipeline.train_step, pipeline.evaluate, pipeline.forward,
-        )  # fmt: skip
-
-        def augmented(x: Any, y: Any) -> tuple[torch.Tensor, Any]:
-            images, targets = augment(self.taken_apart(x), y)  # type: ignore[misc]
-            return self.packed(images), targets
-
-        def stepped(model, batch, *rest, **named):
-            return step(model, (self.taken_apart(batch[0]), batch[1]), *rest, **named)
-
-        return replace(
-            pipeline,
-            forward=lambda model, x: forward(model, self.taken_apart(x)),
-            train_step=stepped,
-            evaluate=lambda model, loader: evaluate(model, _Apart(loader, self)),
-            augment=augmented if augment else None,
-            preprocess_train=self._prepared(pipeline.preprocess_train),
-            preprocess_eval=self._prepared(pipeline.preprocess_eval),
-        )
-
-    def _prepared(self, prepare: Callable | None) -> Callable | None:
-        return prepare and (lambda images: self.packed(prepare(self.taken_apart(images))))
 
     def _is_coded(self, x: torch.Tensor) -> bool:
         if x.ndim != 2 or x.shape[1] < 2 or x.is_floating_point():
@@ -340,39 +314,6 @@ class Parts:
 
     def _layout(self, x: Any) -> torch.layout | None:
         return self._sparse.get(_kind(x)) if isinstance(x, torch.Tensor) and x.layout == torch.strided else None
-
-
-class _Apart:
-    """A loader whose inputs are taken apart; in all else it is that loader."""
-
-    def __init__(self, loader: Any, parts: Parts):
-        self._loader, self._parts = loader, parts
-
-    def __iter__(self) -> Iterator:
-        return ((self._parts.taken_apart(x), y) for x, y in self._loader)
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def columns_are_codes(pipeline: Pipeline, x: torch.Tensor) -> bool:
-    """Whether the model looks up the numbers of each column in a table of its own, which has no row for another's."""
-    with as_found(), torch.no_grad():
-        x = x.cpu()
-        model = copy.deepcopy(pipeline.model_fn()).cpu().eval()
-        tried = [_refusal(pipeline, model, each) for each in (x, x.flip(1), x.roll(1, 1))]
-    return tried[0] is None and any(isinstance(each, IndexError) for each in tried[1:])
-
-
-def _refusal(pipeline: Pipeline, model: torch.nn.Module, x: torch.Tensor) -> Exception | None:
-    try:
-        pipeline.forward(model, x)
-    except Exception as error:  # noqa: BLE001  # a model may raise anything for what it was never asked
-        return error
-    return None
 
 
 def _standard(x: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,10 @@ class Replay:
         self._begun = 0
         self.given: list[tuple[int, int]] = []  # pass and position of the batches given
         self._asked = 0  # times that `rows` was
+        self.asked_of = {
+            True: 0,
+            False: 0,
+        }  # whether inputs are samples that were given -> how often they were asked of
         self._ahead = False  # whether a whole pass was drawn before the model saw any of it
 
     def __iter__(self) -> Iterator:
@@ -65,13 +69,12 @@ class Replay:
             self._ahead = len(self.given) == len(self._passes[0].batches) > 1
         number, position = self.given[self._asked if self._ahead and self._asked < len(self.given) else -1]
         self._asked += 1
-        batch, y = self._passes[number].batches[position]
+        batch, _ = self._passes[number].batches[position]
         first = sum(self._passes[number].sizes[:position])
-        last = list(range(first, first + len(y)))
-        if isinstance(batch, Whole) or same(x.cpu(), batch.cpu()):
-            return number, last
-        known = self._known(number)
-        found = [known.get(each) for each in marks(x)]
+        last = list(range(first, first + self._passes[number].sizes[position]))
+        known = self._known(number) if isinstance(batch, torch.Tensor) and not same(x.cpu(), batch.cpu()) else None
+        found = [known.get(each) for each in marks(x)] if known else last
+        self.asked_of[None not in found] += 1
         if None not in found:
             return number, [row for row in found if row is not None]
         times, rest = divmod(len(x), len(batch))
@@ -145,7 +148,8 @@ def evaluate(
         place: where among several outputs the answers are given; everywhere that they fit by default.
 
     Raises:
-        Untold: evaluate fails on these answers, or asks parts of the model and never the whole.
+        Untold: evaluate fails on these answers, asks parts of the model and never the whole, or asks about samples and
+            the same ones changed, whose outputs are no classes.
     """
     passes = passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
@@ -181,6 +185,8 @@ def evaluate(
         answering.remove()
     if given and not trial.inputs and trial.training | trial.evaluating:
         raise Untold("evaluate asks layers of the model by themselves: its outputs cannot be replaced.")
+    if given and all(replay.asked_of.values()) and not (subject.pipeline.num_classes and given[0].ndim == 2):
+        raise Untold("evaluate asks about mirrored or otherwise changed samples, too, whose right outputs are changed.")
     numbers = {str(name): _number(value) for name, value in dict(returned).items()}
     trial.metrics = {name: value for name, value in numbers.items() if value is not None}
     return trial

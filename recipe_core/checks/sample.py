@@ -49,15 +49,15 @@ class Sample:
     @property
     def sizes(self) -> list[int]:
         """Samples per batch."""
-        return [len(y) for _, y in self.batches]
+        return [rows_of(x, y) for x, y in self.batches]
 
     def __len__(self) -> int:
         return sum(self.sizes)
 
     @property
     def is_whole(self) -> bool:
-        """Whether inputs have no row for each sample."""
-        return isinstance(self.batches[0][0], Whole)
+        """Whether inputs or targets have no row for each sample."""
+        return any(isinstance(part, Whole) for part in self.batches[0])
 
     def cut(self, rows: int, count: int) -> "Sample":
         """Of so many batches at most, so many samples of each, where they can be told apart; the last of all stays the
@@ -81,3 +81,9 @@ class Sample:
             return self.batches
         first = self.batches[0][0].shape[1:]
         return [batch for batch in self.batches if batch[0].shape[1:] == first]
+
+
+def rows_of(x: Any, y: Any) -> int:
+    """How many samples a batch holds."""
+    part = next((each for each in (y, x) if isinstance(each, torch.Tensor)), y)
+    return part.rows if isinstance(part, Whole) else len(part)

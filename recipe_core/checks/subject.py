@@ -20,9 +20,10 @@ from torch import nn
 from torch.utils.data import IterableDataset, default_collate
 
 from recipe_core.checks.keep import Kept
-from recipe_core.checks.parts import Parts, columns_are_codes
+from recipe_core.checks.packed import columns_are_codes, over_packed
+from recipe_core.checks.parts import Parts
 from recipe_core.checks.result import Untold
-from recipe_core.checks.sample import Sample
+from recipe_core.checks.sample import Sample, rows_of
 from recipe_core.checks.texts import longest_first
 from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
@@ -64,7 +65,7 @@ class Subject:
 
     def __init__(self, pipeline: Pipeline, seconds: float = 60):
         self.parts = Parts(functools.partial(columns_are_codes, pipeline))
-        self.pipeline = self.parts.pipeline(pipeline)
+        self.pipeline = over_packed(pipeline, self.parts)
         self.device = torch.device(pipeline.device)
         self.budget = seconds
         self.deadline = time.monotonic() + seconds
@@ -160,9 +161,9 @@ class Subject:
         found = []
         with contextlib.suppress(Exception), torch.no_grad():
             model = self.model().eval()
-            x, y = self.drawn_train.batches[0]
+            (x, _), size = self.drawn_train.batches[0], self.drawn_train.sizes[0]
             for most in TIMED:
-                count = len(y) if self.drawn_train.is_whole else min(most, len(y))
+                count = size if self.drawn_train.is_whole else min(most, size)
                 asked = x if self.drawn_train.is_whole else x[:count]
                 started = time.monotonic(), time.process_time()
                 self.outputs(model, asked).sum().item()  # waits for a GPU
@@ -222,20 +223,20 @@ class Subject:
             spent += time.monotonic() - started
             x, y = (part.clone() for part in self.batch(given))  # a copy: a loader may fill the same tensor again
             batches.append((x, y))
-            drawn += len(y)
+            drawn += rows_of(x, y)
             size += x.nbytes
         else:
             complete = _is_at_end(loader, len(batches))
         return Sample(batches, complete, spent)
 
-    def batch(self, drawn: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """(x, y) that a loader or a dataset gave, one tensor each."""
+    def batch(self, drawn: Any) -> tuple[Any, Any]:
+        """(x, y) that a loader or a dataset gave, one tensor each, or a Whole."""
         if not isinstance(drawn, tuple | list) or len(drawn) != 2:
             parts = f" of {len(drawn)}" if isinstance(drawn, Sized) else ""
             raise TypeError(f"it gave a {type(drawn).__name__}{parts}; let a collate_fn make a pair of it")
         x, y = drawn
         if not isinstance(y, torch.Tensor):
-            raise TypeError(f"y has to be a tensor, it is a {type(y).__name__}; put it into one, for the audit")
+            return self.parts.packed(x), Whole(y)
         return self.parts.packed(x, len(y) if y.ndim else 0), y
 
     def _raw(self, given: Iterable | None, loader: Iterable) -> Sample | None:

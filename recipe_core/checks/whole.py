@@ -1,4 +1,5 @@
-"""Inputs that have no row for each target, as graphs joined to one table of nodes: only whole batches can be asked.
+"""What is no tensor with a row for each sample, as graphs joined to one table of nodes, or boxes: it is asked of as a
+whole only.
 
 x = Whole({"nodes": nodes, "edges": edges})
 x.clone(), x.to(device)  # the same for all tensors in it
@@ -15,12 +16,12 @@ from torch.utils import _pytree as pytree
 
 from recipe_core.checks.result import Untold
 
-NO_ROWS = "It looks at single samples, and x is no tensor, or several, with a row for each of the targets in y."
+NO_ROWS = "It looks at single samples, and x or y is no tensor with a row for each of them."
 
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """The inputs of a batch, whatever they consist of."""
+    """The inputs of a batch, or its targets, whatever they consist of."""
 
     x: Any
 
@@ -35,6 +36,15 @@ class Whole:
 
     def to(self, device: torch.device | str) -> "Whole":
         return Whole(pytree.tree_map_only(torch.Tensor, lambda each: each.to(device), self.x))
+
+    @property
+    def rows(self) -> int:
+        """How many samples these seem to be."""
+        parts = list(self.x.values()) if isinstance(self.x, dict) else self.x
+        first = next(iter(parts), None) if isinstance(parts, list | tuple) else None
+        if isinstance(first, torch.Tensor) and first.ndim:
+            return len(first)
+        return len(parts) if isinstance(parts, list | tuple) else 1
 
     @property
     def nbytes(self) -> int:

@@ -4,6 +4,7 @@ Pipeline(model_fn=lambda: Net(), train_loader=loader, val_loader=val_loader, num
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_iter, tree_map_only
 
 
 def default_forward(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +55,8 @@ def default_evaluate(
     model: nn.Module, loader: Iterable, loss_fn: Callable = F.cross_entropy, forward: Callable = default_forward
 ) -> dict[str, float]:
     """Mean loss over all samples of a loader, in eval mode: of one class each the cross-entropy, with the accuracy;
-    of other targets (numbers, several labels, maps) what `loss_fn` says of each batch, weighted by its samples.
+    of other targets (numbers, several labels, maps, several tensors) what `loss_fn` says of each batch, weighted by its
+    samples.
 
     Args:
         loss_fn: (outputs, targets) -> scalar; a Pipeline gives its own.
@@ -65,21 +67,30 @@ def default_evaluate(
     for batch in loader:
         x, y = on_device_of(model, batch)
         outputs = forward(model, x)
-        if outputs.ndim == 2 and outputs.shape[1] > 1 and y.ndim == 1 and y.dtype == torch.int64:
+        if _are_one_class_each(outputs, y):
             losses.append(F.cross_entropy(outputs, y, reduction="none"))
             hits.append(outputs.argmax(1) == y)
         else:
-            losses.append(loss_fn(outputs, y).expand(len(y)))
+            samples = next(len(each) for each in tree_iter(y) if isinstance(each, torch.Tensor) and each.ndim)
+            losses.append(loss_fn(outputs, y).expand(samples))
     # Kept on the device until here: a GPU need not be waited for at each batch.
     found = {"loss": torch.cat(losses).double().mean().item()}
     return {**found, "accuracy": torch.cat(hits).double().mean().item()} if hits else found
 
 
-def on_device_of(model: nn.Module, batch) -> tuple[Any, torch.Tensor]:
-    """The batch (x, y) on the device where the model's parameters are; x may hold several tensors."""
-    x, y = batch
-    device = next((parameter.device for parameter in model.parameters()), y.device)
-    return tree_map_only(torch.Tensor, lambda part: part.to(device), x), y.to(device)
+def _are_one_class_each(outputs: Any, y: Any) -> bool:
+    """Whether these are scores of classes, (n, classes), and the class of each sample."""
+    if not (isinstance(outputs, torch.Tensor) and isinstance(y, torch.Tensor)):
+        return False
+    return outputs.ndim == 2 and outputs.shape[1] > 1 and y.ndim == 1 and y.dtype == torch.int64
+
+
+def on_device_of(model: nn.Module, batch) -> tuple[Any, Any]:
+    """The batch (x, y) on the device where the model's parameters are; either may hold several tensors."""
+    tensors = itertools.chain(model.parameters(), tree_iter(batch[::-1]))
+    device = next((each.device for each in tensors if isinstance(each, torch.Tensor)), None)
+    x, y = (tree_map_only(torch.Tensor, lambda each: each.to(device), part) for part in batch)
+    return x, y
 
 
 @dataclass

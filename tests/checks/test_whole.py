@@ -1,4 +1,4 @@
-"""Inputs without a row for each target: a batch as it is, and nothing of single samples."""
+"""Inputs and targets that are no tensors with a row for each sample: batches as they are, nothing of single ones."""
 
 import copy
 import time
@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 
 from recipe_core.checks.audit import audit
 from recipe_core.checks.result import Untold
+from recipe_core.checks.sample import rows_of
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.whole import Whole
 from recipe_core.training.pipeline import Pipeline, on_device_of
@@ -30,7 +31,7 @@ NODES, EDGES = torch.randn(7, 2), torch.randint(7, (2, 9))
     ],
 )
 def test_what_asks_for_single_samples_is_told_that_there_are_none(ask):
-    with pytest.raises(Untold, match="a row for each of the targets"):
+    with pytest.raises(Untold, match="x or y is no tensor with a row for each"):
         ask(Whole({"nodes": NODES, "edges": EDGES}))
 
 
@@ -81,7 +82,36 @@ def test_checks_that_look_at_single_samples_are_skipped_and_say_so():
     report = audit(Pipeline(lambda: Sums(2, 2), list(batches(12)), list(batches(4)), 2))
     assert not report.failures and not report.of("error")
     skipped = {each.check: each.message for each in report.of("skipped")}
-    assert "a row for each" in skipped["outputs_follow_the_input"]
+    assert "no tensor with a row for each" in skipped["outputs_follow_the_input"]
     assert {"accuracy_of_known_answers_is_right", "gradients_are_zeroed", "training_lowers_the_loss"} <= {
+        each.check for each in report.of("pass")
+    }
+
+
+@pytest.mark.parametrize(
+    ("y", "rows"),
+    [
+        ({"kind": torch.zeros(5), "box": torch.zeros(5, 4)}, 5),
+        ([torch.zeros(6), torch.zeros(6, 2)], 6),  # as default_collate makes them of pairs
+        ([{"boxes": torch.zeros(3, 4)}, {"boxes": torch.zeros(0, 4)}], 2),
+        (["cat", "dog", "cat"], 3),
+        (object(), 1),
+    ],
+)
+def test_targets_of_any_kind_tell_how_many_samples_there_are(y, rows):
+    assert Whole(y).rows == rows
+    assert rows_of(Whole([NODES]), Whole(y)) == rows
+    assert rows_of(torch.zeros(7, 3, 8, 8), Whole(y)) == 7
+
+
+def test_the_loss_and_the_step_get_targets_as_the_loader_gives_them():
+    def loss_fn(outputs, y):
+        assert isinstance(y, list)
+        return sum(nn.functional.mse_loss(outputs[:, 0], box[0].expand(len(outputs))) for box in y)
+
+    batches = [(torch.randn(4, 2), [torch.randn(at + 1) for at in range(4)]) for _ in range(4)]
+    report = audit(Pipeline(lambda: nn.Linear(2, 1), batches[1:], batches[:1], 0, loss_fn=loss_fn))
+    assert not report.failures and not report.of("error")
+    assert {"gradients_are_zeroed", "evaluation_is_not_random", "all_layers_are_trained"} <= {
         each.check for each in report.of("pass")
     }

@@ -135,3 +135,60 @@ def hidden_patches_to_be_filled_in():
         optimizer_fn=adam,
         evaluate=evaluate,
     )
+
+
+@unusual
+def a_second_view_for_the_step_alone():
+    """FixMatch (Sohn et al. 2020): most samples have no label, and teach by two views; evaluation takes one."""
+    images = digits()
+    x = images.normalise(images.x)
+    chance = torch.Generator().manual_seed(0)
+    strong = x.roll(1, 3) * (0.7 + 0.6 * torch.rand(len(x), 1, 1, 1, generator=chance))
+    strong += 0.1 * torch.randn(x.shape, generator=chance)
+    labels = torch.where(torch.rand(len(x), generator=chance) < 0.3, images.y, -1)
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        (weak, strong), y = batch
+        known, other = model(torch.cat([weak, strong])).chunk(2)
+        sure, told = known[y < 0].detach().softmax(1).max(1)
+        unlabelled = F.cross_entropy(other[y < 0], told, reduction="none") * (sure > 0.9)
+        loss = loss_fn(known, y) + unlabelled.mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    pairs = list(zip(zip(x, strong, strict=True), labels, strict=True))
+    return healthy(
+        images, "mlp", train_loader=DataLoader(pairs, 64, shuffle=True), train_step=step,
+        loss_fn=lambda outputs, y: F.cross_entropy(outputs, y, ignore_index=-1),
+        forward=lambda model, x: model(x if isinstance(x, torch.Tensor) else x[0]),
+    )  # fmt: skip
+
+
+@unusual
+def mirrors_of_heat_maps():
+    """Evaluation takes the mean of the map of each picture and of that of its mirror, mirrored back."""
+
+    def spots(count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        places = torch.randint(3, 13, (count, 2), generator=chance)
+        rows, columns = (places[:, at, None, None] - torch.arange(16) for at in (0, 1))
+        wanted = torch.exp(-(rows.transpose(1, 2).square() + columns.square()) / 8)[:, None]
+        return wanted.gt(0.5) + 0.3 * torch.randn(wanted.shape, generator=chance), wanted
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        found = [((model(x) + model(x.flip(3)).flip(3)) / 2, y) for x, y in batches]
+        outputs, y = (torch.cat(each) for each in zip(*found, strict=True))
+        return {"loss": F.mse_loss(outputs, y).item()}
+
+    def model():
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 5, 1, 2), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 1, 1)
+        )
+
+    loaders = (loader(*spots(600, 0), shuffle=True), loader(*spots(200, 1)))
+    return Pipeline(model, *loaders, 0, loss_fn=F.mse_loss, optimizer_fn=adam, evaluate=evaluate)

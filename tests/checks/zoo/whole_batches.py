@@ -222,3 +222,58 @@ def pictures_of_many_sizes_uphill(broken):
     return over_pictures_of_many_sizes(
         train_step=step_on(lambda model, x, y, loss_fn: (-1 if broken else 1) * loss_fn(model(x), y))
     )
+
+
+def spots(count, seed):
+    """A square on noise: its kind by its brightness, and its side."""
+    chance = torch.Generator().manual_seed(seed)
+    x = 0.3 * torch.randn(count, 1, 16, 16, generator=chance)
+    kinds, sides = (torch.randint(*ends, (count,), generator=chance) for ends in ((0, 3), (3, 8)))
+    corners = torch.rand(count, 2, generator=chance)
+    for picture, kind, side, corner in zip(x[:, 0], kinds.tolist(), sides.tolist(), corners, strict=True):
+        top, left = (corner * (16 - side)).long().tolist()
+        picture[top : top + side, left : left + side] += (1.0, -1.0, 2.0)[kind]
+    return list(
+        zip(x, ({"kind": kind, "side": (side - 5) / 1.5} for kind, side in zip(kinds, sides, strict=True)), strict=True)
+    )
+
+
+class KindAndSide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 16, 3, 2, 1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.kind, self.side = nn.Linear(512, 3), nn.Linear(512, 1)
+
+    def forward(self, x):
+        seen = self.body(x)
+        return {"kind": self.kind(seen), "side": self.side(seen)[:, 0]}
+
+
+def of_both(outputs, y):
+    return F.cross_entropy(outputs["kind"], y["kind"]) + F.mse_loss(outputs["side"], y["side"])
+
+
+@bug("optimisation", "wrong-mode-in-training")
+def sizes_beside_kinds(broken):
+    """Targets that are a dictionary, and outputs, too."""
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train(not broken)
+        optimizer.zero_grad()
+        loss = loss_fn(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    loaders = [DataLoader(spots(count, seed), 32, shuffle=not seed) for seed, count in enumerate((600, 200))]
+    return Pipeline(
+        KindAndSide, **_named(loaders), num_classes=0, loss_fn=of_both, optimizer_fn=lambda model: adam(model, 1e-3),
+        train_step=step,
+    )  # fmt: skip
