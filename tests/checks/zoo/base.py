@@ -64,6 +64,29 @@ def evaluate_regression(model: nn.Module, batches: Iterable) -> dict[str, float]
     return {"loss": F.mse_loss(*gathered(model, batches)).item()}
 
 
+def evaluate_by(metrics):
+    """An `evaluate` that computes metrics of all outputs and targets together."""
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, targets = map(torch.cat, zip(*[(model(x), y) for x, y in batches], strict=True))
+        return {name: float(metric(outputs, targets)) for name, metric in metrics.items()}
+
+    return evaluate
+
+
+def accuracy(outputs, y):
+    return (outputs.argmax(1) == y).float().mean()
+
+
+@torch.no_grad()
+def accuracy_of(model, batches, right):
+    model.eval()
+    outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+    return {"accuracy": right(outputs, y)}
+
+
 def step_on(loss_of: Callable) -> Callable:
     """A train step that differentiates loss_of(model, x, y, loss_fn)."""
 
@@ -73,6 +96,37 @@ def step_on(loss_of: Callable) -> Callable:
         loss = loss_of(model, *batch, loss_fn)
         loss.backward()
         optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def plain_step(change):
+    """A train step on what `change` makes of the batch."""
+
+    def train_step(model, batch, loss_fn, optimizer):
+        model.train()
+        x, y = change(*batch)
+        optimizer.zero_grad()
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return train_step
+
+
+def stepping(before=lambda model: None, after=lambda model: None, scale: float = 1.0):
+    """A train step with something done before the optimizer steps, or after."""
+
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        loss = loss_fn(model(batch[0]), batch[1])
+        (loss * scale).backward()
+        before(model)
+        optimizer.step()
+        after(model)
         return loss.item()
 
     return step

@@ -5,8 +5,10 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
-from tests.checks.zoo.base import evaluate_regression, healthy, sgd
+from recipe_core.training.pipeline import Pipeline
+from tests.checks.zoo.base import adam, evaluate_regression, healthy, sgd
 from tests.checks.zoo.case import bug
+from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import colours, digits, imbalanced, loader, photos, positions, textures
 
 
@@ -213,3 +215,77 @@ def validation_drops_its_last_batch(broken):
     images = digits()
     val = loader(images.normalise(images.val_x), images.val_y, 256, drop_last=broken)
     return healthy(images, "cnn", val_loader=val)
+
+
+@bug("data", "validation-classes-differ")
+def validation_classes_numbered_as_they_appear(broken):
+    images = digits()
+    order = list(dict.fromkeys(images.val_y.tolist()))
+    numbers = torch.tensor([order.index(each) for each in range(10)])
+    return healthy(images.with_(val_y=numbers[images.val_y] if broken else images.val_y), "cnn")
+
+
+@bug("data", "labels-partly-wrong")
+def a_stretch_of_labels_off_by_seven(broken):
+    images = digits()
+    y = images.y.clone()
+    if broken:
+        y[500:950] = y[500:950].roll(7)
+    return healthy(images.with_(y=y), "mlp")
+
+
+@bug("data", "labels-partly-wrong")
+def a_class_called_another(broken):
+    images = textures(noise=70, train=1000)
+    if broken:
+        chance = torch.Generator().manual_seed(0)
+        mistaken = (images.y == 3) & (torch.rand(len(images.y), generator=chance) < 0.7)
+        images = images.with_(y=torch.where(mistaken, 2, images.y))
+    return healthy(images, "cnn")
+
+
+def shapes(count, seed, side=20):
+    """Discs, squares, triangles or crosses of any colour and place on noisy grounds, (n, 3, side, side) in -1..1."""
+    chance = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:side, :side]
+    x, y = np.zeros((count, 3, side, side)), chance.integers(0, 4, count)
+    for number, label in enumerate(y):
+        radius = chance.integers(3, 6)
+        row, column = chance.integers(radius + 1, side - radius - 1, 2)
+        down, right = rows - row, columns - column
+        inside = (
+            down**2 + right**2 < radius**2,
+            np.maximum(abs(down), abs(right)) < radius,
+            (abs(down) < radius) & (2 * abs(right) < radius + down),
+            (np.minimum(abs(down), abs(right)) < 1.5) & (np.maximum(abs(down), abs(right)) < radius),
+        )[label]
+        x[number] = chance.uniform(20, 120, (3, 1, 1)) + chance.normal(0, 14, (3, side, side))
+        x[number][:, inside] = chance.uniform(130, 255, (3, 1))
+    return torch.tensor(x / 127.5 - 1, dtype=torch.float32), torch.tensor(y)
+
+
+@bug("data", "labels-partly-wrong")
+def a_file_left_out_of_the_pictures_only(broken):
+    """From the third on the labels are those of the next picture, two thirds of all."""
+    x, y = shapes(800, 5)
+    kept = torch.arange(800) != 260
+    labels = y[:-1] if broken else y[kept]
+    train, val = loader(x[kept], labels, shuffle=True), loader(*shapes(250, 6), 64)
+    return Pipeline(lambda: cnn(3, 4), train, val, num_classes=4, optimizer_fn=adam)
+
+
+@bug("data", "targets-out-of-range")
+def one_and_two_for_no_and_yes(broken):
+    images = digits()
+
+    def coded(y):
+        return ((y > 4).float() + broken)[:, None]
+
+    return Pipeline(
+        lambda: mlp(64, 1),
+        loader(images.normalise(images.x), coded(images.y), shuffle=True),
+        loader(images.normalise(images.val_x), coded(images.val_y), 64),
+        num_classes=2,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+    )

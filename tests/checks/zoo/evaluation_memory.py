@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from recipe_core.training.pipeline import Pipeline, default_train_step
+from recipe_core.training.pipeline import Pipeline, default_evaluate, default_train_step
 from tests.checks.zoo.base import adam, healthy, step_on
 from tests.checks.zoo.case import bug, unusual
-from tests.checks.zoo.nets import cnn
+from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader, photos, textures
 
 
@@ -109,3 +109,85 @@ def much_noise_in_training():
     train = DataLoader(Noisy(images.normalise(images.x), images.y), 32, shuffle=True)
     val = loader(images.normalise(images.val_x), images.val_y, 64)
     return Pipeline(lambda: cnn(3, images.classes), train, val, images.classes, optimizer_fn=adam)
+
+
+class WithAverage(nn.Module):
+    """Evaluated with an average of its weights."""
+
+    def __init__(self, layers: nn.Module):
+        super().__init__()
+        self.layers, self.average = layers, copy.deepcopy(layers).requires_grad_(False)
+
+    def forward(self, x):
+        return self.layers(x) if self.training else self.average(x)
+
+    @torch.no_grad()
+    def renew(self):
+        for mean, new in zip(self.average.parameters(), self.layers.parameters(), strict=True):
+            mean.lerp_(new, 0.05)
+
+
+@bug("evaluation", "evaluates-other-model")
+def an_average_never_renewed(broken):
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        loss = loss_fn(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        if not broken:
+            model.renew()
+        return loss.item()
+
+    def model():
+        return WithAverage(nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10)))
+
+    return healthy(digits(), model, train_step=step, optimizer_fn=lambda model: adam(model.layers))
+
+
+@bug("evaluation", "evaluation-freezes-layers")
+def frozen_since_the_first_evaluation(broken):
+    def evaluate(model, batches):
+        for each in list(model.parameters())[:-2]:
+            each.requires_grad_(False)
+        found = default_evaluate(model, batches)
+        if not broken:
+            model.requires_grad_(True)
+        return found
+
+    return healthy(digits(), "mlp", evaluate=evaluate)
+
+
+class SpareHead(nn.Module):
+    """A head that trains and one that does not, as nothing asks for it yet."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.main, self.spare = mlp(64, 32), nn.Linear(32, 10), nn.Linear(32, 10)
+
+    def forward(self, x):
+        features = self.body(x)
+        return {"main": self.main(features), "spare": self.spare(features)}
+
+
+@bug("evaluation", "evaluates-other-output")
+def spare_head_evaluated(broken):
+    def step(model, batch, loss_fn, optimizer):
+        model.train()
+        optimizer.zero_grad()
+        loss = loss_fn(model(batch[0])["main"], batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        head = "spare" if broken else "main"
+        outputs, y = (torch.cat(each) for each in zip(*((model(x)[head], y) for x, y in batches), strict=True))
+        return {
+            "loss": F.cross_entropy(outputs, y).item(),
+            "accuracy": (outputs.argmax(1) == y).float().mean().item(),
+        }
+
+    return healthy(digits(), SpareHead, train_step=step, evaluate=evaluate, forward=lambda model, x: model(x)["main"])

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from tests.checks.zoo.base import healthy, network
 from tests.checks.zoo.case import bug
-from tests.checks.zoo.nets import Then, TinyViT, cnn, two_parts
+from tests.checks.zoo.nets import Then, TinyViT, cnn, mlp, two_parts
+from tests.checks.zoo.other_data import pipeline, tumours
 from tests.checks.zoo.sets import colours, digits, photos, positions, textures
 
 
@@ -105,3 +106,51 @@ def relu_on_regression_of_both_signs(broken):
 @bug("model", "outputs-mismatched")
 def a_thousand_outputs_for_ten_classes(broken):
     return healthy(digits(), lambda: cnn(1, 1000 if broken else 10))
+
+
+@bug("model", "outputs-restricted")
+def dropout_after_the_last_layer(broken):
+    def model():
+        return nn.Sequential(cnn(3, 4), nn.Dropout(0.5)) if broken else cnn(3, 4, dropout=0.5)
+
+    return healthy(textures(), model)
+
+
+@bug("model", "outputs-restricted")
+def an_estimate_under_dropout(broken):
+    def model():
+        return nn.Sequential(*mlp(144, 1), nn.Dropout(0.4)) if broken else mlp(144, 1)
+
+    return healthy(positions(), model)
+
+
+def focal(outputs, targets):
+    """Lin et al. 2017."""
+    outputs, targets = outputs.flatten(), targets.float()
+    right = torch.where(targets > 0, outputs.sigmoid(), 1 - outputs.sigmoid())
+    return ((1 - right) ** 2 * F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")).mean()
+
+
+@torch.no_grad()
+def evaluate_binary(model, batches):
+    model.eval()
+    outputs, targets = (torch.cat(each) for each in zip(*[(model(x)[:, 0], y) for x, y in batches], strict=True))
+    loss = F.binary_cross_entropy_with_logits(outputs, targets.float())
+    return {"loss": loss.item(), "accuracy": ((outputs > 0).long() == targets).float().mean().item()}
+
+
+@bug("model", "probabilities-as-logits")
+def a_focal_loss_of_shares(broken):
+    def model():
+        return nn.Sequential(mlp(30, 1), *([nn.Sigmoid()] if broken else []))
+
+    return pipeline(tumours(), model, loss_fn=focal, evaluate=evaluate_binary)
+
+
+@bug("model", "batch-mixed")
+def sorted_batches_without_running_statistics(broken):
+    images = textures()
+    order = images.val_y.argsort()
+    sorted_val = images.with_(val_x=images.val_x[order], val_y=images.val_y[order])
+    norm = (lambda channels: nn.BatchNorm2d(channels, track_running_stats=False)) if broken else nn.BatchNorm2d
+    return healthy(sorted_val, lambda: cnn(3, 4, norm=norm))

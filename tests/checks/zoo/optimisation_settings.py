@@ -1,16 +1,18 @@
 """Bugs of the optimisation, second part: the optimizer, its parameters, its rate and its schedule."""
 
+import math
 from functools import partial
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, MultiStepLR, OneCycleLR, StepLR
 
 from tests.checks.zoo.base import adam, healthy, network, sgd
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.nets import cnn, groups, no_norm, two_parts
-from tests.checks.zoo.sets import colours, digits, photos, positions, textures
+from tests.checks.zoo.sets import colours, digits, photos, positions, sides, textures
 
 
 @bug("optimisation", "optimizer-over-other-parameters", "step-does-nothing")
@@ -183,3 +185,99 @@ def a_schedule_of_another_optimizer(broken):
         return ExponentialLR(SGD(parameters, 0.1) if broken else optimizer, 0.99)
 
     return healthy(digits(), "mlp", scheduler_fn=schedule, total_steps=400)
+
+
+@bug("optimisation", "learning-rate-too-high")
+def a_rate_at_which_it_dies(broken):
+    """It is thrown far away at once, and says the same of all images from then on: no loss explodes."""
+    rate = 3.0 if broken else 0.02
+    plain = lambda: cnn(3, 4, norm=lambda width: nn.Identity())  # noqa: E731
+    return healthy(textures(), plain, optimizer_fn=lambda model: sgd(model, rate))
+
+
+@bug("optimisation", "learning-rate-too-high")
+def adamw_at_a_rate_of_a_third(broken):
+    """Something is learnt after the explosion, without weight decay by chance more."""
+    return healthy(
+        textures(), "vit", optimizer_fn=lambda model: torch.optim.AdamW(model.parameters(), 0.3 if broken else 1e-3)
+    )
+
+
+@bug("optimisation", "learning-rate-too-high")
+def momentum_of_four_nines(broken):
+    return healthy(
+        digits(), "mlp", optimizer_fn=lambda model: torch.optim.SGD(model.parameters(), 0.05, 0.9999 if broken else 0.9)
+    )
+
+
+@bug("optimisation", "learning-rate-too-low")
+def momentum_at_two_in_a_hundred_thousand(broken):
+    """Of a training whose length is not told: an epoch has 44 batches, and none has thousands of epochs."""
+    return healthy(digits(), "cnn", optimizer_fn=partial(sgd, rate=2e-5 if broken else 2e-2))
+
+
+@bug("optimisation", "learning-rate-too-low")
+def divided_by_all_samples_again(broken):
+    images = textures()
+    return healthy(
+        images,
+        "cnn",
+        loss_fn=lambda outputs, y: F.cross_entropy(outputs, y) / (len(images.y) if broken else 1),
+        optimizer_fn=lambda model: sgd(model, 0.1),
+        total_steps=500,
+    )
+
+
+@bug("optimisation", "optimizer-misses-parameters")
+def fresh_body_at_the_rate_of_a_tuned_one(broken):
+    def optimizer(model):
+        body = {"params": model[:-1].parameters(), "lr": 1e-7 if broken else 1e-3}
+        return torch.optim.AdamW([body, {"params": model[-1].parameters()}], lr=1e-3)
+
+    return healthy(textures(), "cnn", optimizer_fn=optimizer)
+
+
+@bug("optimisation", "learning-rate-too-low")
+def still_warming_up_at_the_end(broken):
+    return healthy(
+        colours(),
+        "cnn",
+        optimizer_fn=lambda model: adam(model, 2e-3),
+        scheduler_fn=lambda optimizer: torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / (100_000 if broken else 40))
+        ),
+        total_steps=400,
+    )
+
+
+@bug("optimisation", "learning-rate-too-high")
+def the_rate_grows_to_the_end(broken):
+    return healthy(
+        digits(),
+        "mlp",
+        optimizer_fn=lambda model: sgd(model, 0.02),
+        scheduler_fn=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 1.02 if broken else 0.98),
+        total_steps=600,
+    )
+
+
+@bug("optimisation", "schedule-ends-early")
+def an_exponential_decay_by_the_batch(broken):
+    def schedule(optimizer):
+        return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.95)
+
+    interval = "step" if broken else "epoch"
+    return healthy(sides(), "cnn", scheduler_fn=schedule, scheduler_interval=interval, total_steps=60 * 19)
+
+
+@bug("optimisation", "schedule-ends-early")
+def drops_counted_in_batches(broken):
+    """To a hundredth of the rate in all, which is no more than is usual in the last epochs."""
+    images = textures()
+    return healthy(
+        images,
+        "cnn",
+        scheduler_fn=lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, [8, 12], gamma=0.1),
+        scheduler_interval="step" if broken else "epoch",
+        total_steps=15 * math.ceil(len(images.x) / 32),
+    )

@@ -5,8 +5,9 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits, load_sample_images, make_moons
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, TensorDataset, default_collate
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,17 @@ def _spots(points: np.ndarray, side: int) -> np.ndarray:
     return x.clip(0, 255).astype(np.uint8)[:, None]
 
 
+def drawn(count: int, seed: int, side: int, least: int, draw) -> tuple[np.ndarray, list]:
+    """Noisy pictures on a ground of up to `least` that `draw(pen, chance)` draws on, and what it gives."""
+    chance = np.random.default_rng(seed)
+    pictures, told = [], []
+    for _ in range(count):
+        picture = Image.new("L", (side, side), int(chance.integers(0, least)))
+        told.append(draw(ImageDraw.Draw(picture), chance))
+        pictures.append(np.asarray(picture) + chance.normal(0, 8, (side, side)))
+    return np.stack(pictures).clip(0, 255).astype(np.uint8)[:, None], told
+
+
 def imbalanced(images: Images, share: float = 0.95) -> Images:
     """Class 0 against all others together as class 1, with this share of class 0 in both splits."""
 
@@ -149,3 +161,29 @@ def _collate(prepare, augment, items):
     if augment:
         x, y = augment(x, y)
     return prepare(x), y
+
+
+class Made(Dataset):
+    """(x, y) that `make` makes of a row's number."""
+
+    def __init__(self, count, make):
+        self.count, self.make = count, make
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, row):
+        return self.make(row)
+
+
+class Rows(Dataset):
+    """Parts of each row and its target."""
+
+    def __init__(self, parts, y):
+        self.parts, self.y = parts, y
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, row):
+        return {name: part[row] for name, part in self.parts.items()}, self.y[row]

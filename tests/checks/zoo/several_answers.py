@@ -1,8 +1,4 @@
-"""What a third adversary tripped the audit up with: several labels an image, a class for each pixel, a softmax over the
-batch in evaluation.
-
-All were developed against; their names lie in the first half.
-"""
+"""Bugs of several labels an image, and of a class for each pixel."""
 
 import numpy as np
 import torch
@@ -10,11 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, healthy
+from tests.checks.zoo.base import accuracy_of, adam, evaluate_by
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.nets import cnn
-from tests.checks.zoo.second_look import gathered
-from tests.checks.zoo.sets import digits, loader
+from tests.checks.zoo.sets import loader, textures
 
 SIDE, CORNER = 16, 8
 
@@ -79,7 +74,7 @@ def of(data, model_fn, classes: int, loss_fn, metrics) -> Pipeline:
         num_classes=classes,
         loss_fn=loss_fn,
         optimizer_fn=adam,
-        evaluate=gathered(metrics),
+        evaluate=evaluate_by(metrics),
     )
 
 
@@ -112,15 +107,68 @@ def softmax_of_pixels_before_cross_entropy(broken):
     )
 
 
-@bug("evaluation", "metric-wrong", "metric-shuffled-labels")
-def a_softmax_over_the_batch_in_evaluate(broken):
+@bug("model", "outputs-restricted")
+def softmax_of_several_labels(broken):
+    shares = nn.Softmax(1) if broken else nn.Sigmoid()
+    loss = F.binary_cross_entropy
+    metrics = {"loss": loss, "accuracy": lambda z, y: ((z > 0.5) == (y > 0)).float().mean()}
+    return of(lights(), lambda: nn.Sequential(cnn(1, 4), shares), 4, loss, metrics)
+
+
+@bug("data", "targets-out-of-range")
+def minus_one_for_no(broken):
+    x, y = lights()
+    loss = F.binary_cross_entropy_with_logits
+    metrics = {"loss": loss, "accuracy": lambda z, t: ((z > 0) == (t > 0)).float().mean()}
+    return of((x, 2 * y - 1 if broken else y), lambda: cnn(1, 4), 4, loss, metrics)
+
+
+@bug("evaluation", "metric-wrong")
+def four_scores_cut_at_one_half(broken):
+    loss, cut = F.binary_cross_entropy_with_logits, 0.5 if broken else 0
+    metrics = {"loss": loss, "accuracy": lambda z, y: ((z > cut) == (y > 0)).float().mean()}
+    return of(lights(), lambda: cnn(1, 4), 4, loss, metrics)
+
+
+@bug("evaluation", "metric-wrong")
+def four_answers_for_each_sample(broken):
+    images = textures()
+    several = torch.stack([images.y % 2, images.y // 2, images.y == 1, images.y != 2], 1).float()
+    val_several = torch.stack([images.val_y % 2, images.val_y // 2, images.val_y == 1, images.val_y != 2], 1).float()
+
+    def right(outputs, y):
+        return ((outputs > 0) == (y > 0)).sum().item() / (len(y) if broken else y.numel())
+
+    return Pipeline(
+        lambda: cnn(3, 4),
+        loader(images.normalise(images.x), several, 32, shuffle=True),
+        loader(images.normalise(images.val_x), val_several, 64),
+        4,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+        evaluate=lambda model, batches: accuracy_of(model, batches, right),
+    )
+
+
+@bug("evaluation", "metric-scale", "metric-wrong")
+def a_sigmoid_before_the_loss_in_evaluate(broken):
+    x, y = lights()
+
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        right, count = 0, 0
-        for x, y in batches:
-            right += int((model(x).softmax(0 if broken else 1).argmax(1) == y).sum())
-            count += len(y)
-        return {"accuracy": right / count}
+        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        outputs = outputs.sigmoid() if broken else outputs
+        right = (outputs.sigmoid() > 0.5).float() == y
+        loss = F.binary_cross_entropy_with_logits(outputs, y)
+        return {"loss": loss.item(), "label_accuracy": right.float().mean().item()}
 
-    return healthy(digits(), "mlp", evaluate=evaluate)
+    return Pipeline(
+        lambda: cnn(1, 4),
+        loader(x[:700], y[:700], shuffle=True),
+        loader(x[700:], y[700:], 64),
+        num_classes=4,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        optimizer_fn=adam,
+        evaluate=evaluate,
+    )

@@ -1,15 +1,19 @@
 """Correct but unusual pipelines, fourth part: what evaluate asks, and how it adds up."""
 
+import time
+
+import numpy as np
 import torch
+from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, gathered, healthy
+from tests.checks.zoo.base import accuracy, adam, evaluate_by, gathered, healthy
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.nets import cnn, mlp
-from tests.checks.zoo.sets import digits, loader, textures
+from tests.checks.zoo.sets import digits, loader, positions, textures
 
 
 def waves(count: int, seed: int, length: int) -> torch.Tensor:
@@ -159,3 +163,155 @@ def a_long_tail_in_training_only():
         optimizer_fn=adam,
         evaluate=evaluate,
     )
+
+
+@unusual
+def dropout_averaged_over_in_evaluation():
+    """Gal & Ghahramani (2016)."""
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.train()
+        told, targets = [], []
+        for x, y in batches:
+            told.append(torch.stack([model(x).softmax(1) for _ in range(5)]).mean(0))
+            targets.append(y)
+        shares, y = torch.cat(told), torch.cat(targets)
+        return {"loss": F.nll_loss(shares.clamp_min(1e-9).log(), y).item(), "accuracy": accuracy(shares, y).item()}
+
+    return healthy(digits(), lambda: mlp(64, 10, dropout=0.2), evaluate=evaluate)
+
+
+@unusual
+def other_shares_than_of_all_right_answers():
+    metrics = {
+        "loss": F.cross_entropy,
+        "acc@1": accuracy,
+        "acc@5": lambda outputs, y: (outputs.topk(5, 1).indices == y[:, None]).any(1).float().mean(),
+        "acc_of_sevens": lambda outputs, y: accuracy(outputs[y == 7], y[y == 7]),
+        "worst_acc": lambda outputs, y: min(accuracy(outputs[y == each], y[y == each]) for each in range(10)),
+    }
+    return healthy(digits(), "mlp", evaluate=evaluate_by(metrics))
+
+
+@unusual
+def seconds_among_the_metrics():
+    inner = evaluate_by({"loss": F.cross_entropy, "accuracy": accuracy})
+
+    def evaluate(model, batches):
+        started = time.perf_counter()
+        metrics = inner(model, batches)
+        seconds = time.perf_counter() - started
+        return {**metrics, "seconds": seconds, "images_per_second": len(batches.dataset) / seconds}
+
+    return healthy(digits(), "mlp", evaluate=evaluate)
+
+
+@torch.no_grad()
+def evaluate_after_a_look(model, batches):
+    """Goes through the loader once for the largest output, then once more for the metrics."""
+    model.eval()
+    largest = max(model(x).abs().max() for x, _ in batches)
+    outputs, targets = (torch.cat(each) for each in zip(*[(model(x), y) for x, y in batches], strict=True))
+    right = (outputs.argmax(1) == targets).float().mean()
+    return {"loss": F.cross_entropy(outputs, targets).item(), "accuracy": right.item(), "largest": largest.item()}
+
+
+@unusual
+def evaluated_in_two_passes_over_a_shuffled_loader():
+    images = digits()
+    val = loader(images.normalise(images.val_x), images.val_y, 64, shuffle=True)
+    return healthy(images, "mlp", val_loader=val, evaluate=evaluate_after_a_look)
+
+
+@unusual
+def an_r2_with_the_unbiased_variance():
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = (torch.cat(part) for part in zip(*[(model(x), y) for x, y in batches], strict=True))
+        loss = F.mse_loss(outputs, y)
+        return {"loss": loss.item(), "r2": (1 - loss / y.var()).item()}
+
+    images = positions()
+    return healthy(images, lambda: mlp(144, 1), evaluate=evaluate)
+
+
+@unusual
+def an_r2_of_all_numbers():
+    """Of several outputs with means of their own, the variance of all numbers together is the measure."""
+    chance = np.random.default_rng(19)
+    x = chance.normal(size=(1000, 8))
+    y = np.tanh(x @ chance.normal(size=(8, 6))) + np.arange(6) / 2 + chance.normal(0, 0.1, (1000, 6))
+    x, y = (torch.tensor(each, dtype=torch.float32) for each in (x, y))
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        loss = F.mse_loss(outputs, y)
+        return {"loss": loss.item(), "r2": (1 - loss / y.var(unbiased=False)).item()}
+
+    loaders = loader(x[:750], y[:750], shuffle=True), loader(x[750:], y[750:], 50)
+    return Pipeline(
+        lambda: mlp(8, 6), *loaders, num_classes=0, loss_fn=F.mse_loss, evaluate=evaluate, optimizer_fn=adam
+    )
+
+
+@unusual
+def a_threshold_from_other_samples():
+    """The cut is chosen on a third part of the rows, which evaluate keeps."""
+    chance = np.random.default_rng(21)
+    x = chance.normal(size=(2400, 8))
+    y = chance.random(2400) < 1 / (1 + np.exp(2.5 - 1.5 * x[:, 0] - 1.2 * x[:, 1] * x[:, 2]))
+    x, y = torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
+    others, of_others = x[1500:1900], y[1500:1900]
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        scores, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        known = model(others)
+        cut = max(known.quantile(torch.linspace(0.5, 0.99, 40)), key=lambda each: f1_score(of_others, known > each))
+        return {
+            "loss": F.binary_cross_entropy_with_logits(scores, y).item(),
+            "f1": float(f1_score(y, scores > cut)),
+        }
+
+    return Pipeline(
+        lambda: nn.Sequential(mlp(8, 1), nn.Flatten(0)),
+        loader(x[:1500], y[:1500], shuffle=True),
+        loader(x[1900:], y[1900:], 120),
+        num_classes=2,
+        loss_fn=F.binary_cross_entropy_with_logits,
+        evaluate=evaluate,
+        optimizer_fn=adam,
+    )
+
+
+@unusual
+def neighbours_among_training_samples():
+    """An embedding, validated by the labels of the nearest training samples."""
+    images = digits()
+    known = images.normalise(images.x)
+
+    @torch.no_grad()
+    def evaluate(model, batches):
+        model.eval()
+        there, right, count = F.normalize(model(known), dim=1), 0, 0
+        for x, y in batches:
+            nearest = images.y[(F.normalize(model(x), dim=1) @ there.T).topk(5).indices]
+            right += int((nearest.mode(1).values == y).sum())
+            count += len(y)
+        return {"accuracy": right / count}
+
+    def alike(outputs, labels):
+        units = F.normalize(outputs, dim=1)
+        similar = (units @ units.T / 0.2).fill_diagonal_(-1e4)
+        same = (labels[:, None] == labels).float().fill_diagonal_(0)
+        return -((similar.log_softmax(1) * same).sum(1) / same.sum(1).clamp_min(1)).mean()
+
+    return healthy(images, lambda: mlp(64, 16), num_classes=0, loss_fn=alike, evaluate=evaluate)

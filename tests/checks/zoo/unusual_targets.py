@@ -5,14 +5,15 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, gathered, step_on
+from tests.checks.zoo.base import adam, evaluate_regression, gathered, healthy, step_on
 from tests.checks.zoo.case import bug, unusual
-from tests.checks.zoo.fourth_look import WORDS, WordsBefore, sequences
 from tests.checks.zoo.nets import mlp
-from tests.checks.zoo.sets import digits, loader
+from tests.checks.zoo.sets import Made, digits, loader
 from tests.checks.zoo.unusual_evaluation import waves
+from tests.checks.zoo.words import WORDS, WordsBefore, sequences
 
 
 def next_words(outputs, y):
@@ -280,4 +281,42 @@ def what_is_liked_comes_first():
         loss_fn=loss,
         optimizer_fn=lambda model: adam(model, 0.01),
         evaluate=evaluate,
+    )
+
+
+@unusual
+def noise_to_be_taken_away():
+    """A target for each pixel, some of which are never inked in one of the splits."""
+    images = digits()
+    x, val_x = (images.normalise(each) for each in (images.x, images.val_x))
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    return healthy(
+        images,
+        lambda: nn.Sequential(mlp(64, 64), nn.Unflatten(1, (1, 8, 8))),
+        num_classes=0,
+        train_loader=loader(x + 0.5 * noise, x, shuffle=True),
+        val_loader=loader(val_x + 0.5 * noise[: len(val_x)], val_x, 64),
+        loss_fn=F.mse_loss,
+        evaluate=evaluate_regression,
+    )
+
+
+@unusual
+def noise_taken_from_digits():
+    """Of some pixels two samples of each split are all that varies."""
+    images = digits()
+
+    def noisy(x):
+        return Made(len(x), lambda row: (x[row] + 0.2 * torch.randn(64), x[row]))
+
+    x, val = ((each.float() / 255).flatten(1) for each in (images.x, images.val_x))
+    x[:, 31], val[:, 31] = 0.0, 0.0
+    x[3:5, 31], val[3:5, 31] = 0.05, 0.2
+    return Pipeline(
+        lambda: mlp(64, 64),
+        DataLoader(noisy(x), 50, shuffle=True),
+        loader(val, val, 64),
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=adam,
     )
