@@ -70,7 +70,7 @@ def evaluate_by(metrics):
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, targets = map(torch.cat, zip(*[(model(x), y) for x, y in batches], strict=True))
+        outputs, targets = gathered(model, batches)
         return {name: float(metric(outputs, targets)) for name, metric in metrics.items()}
 
     return evaluate
@@ -83,8 +83,7 @@ def accuracy(outputs, y):
 @torch.no_grad()
 def accuracy_of(model, batches, right):
     model.eval()
-    outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
-    return {"accuracy": right(outputs, y)}
+    return {"accuracy": right(*gathered(model, batches))}
 
 
 def step_on(loss_of: Callable) -> Callable:

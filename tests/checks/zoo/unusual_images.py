@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, gathered, healthy, sgd
+from tests.checks.zoo.base import accuracy, adam, evaluate_by, healthy, sgd
 from tests.checks.zoo.case import unusual
 from tests.checks.zoo.sets import digits, loader, textures
 
@@ -81,14 +81,9 @@ def validated_one_by_one():
             nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 4),
         )  # fmt: skip
 
-    @torch.no_grad()
-    def evaluate(model, batches):
-        model.eval()
-        outputs, y = gathered(model, batches)
-        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).float().mean().item()}
-
     return healthy(
-        images, model, evaluate=evaluate, optimizer_fn=lambda model: sgd(model, 1e-3),
+        images, model, optimizer_fn=lambda model: sgd(model, 1e-3),
+        evaluate=evaluate_by({"loss": F.cross_entropy, "accuracy": accuracy}),
         train_loader=loader(images.normalise(images.x), images.y, 1, shuffle=True),
         val_loader=loader(images.normalise(images.val_x), images.val_y, 1),
     )  # fmt: skip
@@ -121,11 +116,6 @@ def hidden_patches_to_be_filled_in():
         nn.init.zeros_(layers[-1].weight)
         return nn.Sequential(*layers)
 
-    @torch.no_grad()
-    def evaluate(model, batches):
-        model.eval()
-        return {"loss": hidden_loss(*gathered(model, batches)).item()}
-
     return Pipeline(
         model,
         over(images.x, True),
@@ -133,7 +123,7 @@ def hidden_patches_to_be_filled_in():
         0,
         loss_fn=hidden_loss,
         optimizer_fn=adam,
-        evaluate=evaluate,
+        evaluate=evaluate_by({"loss": hidden_loss}),
     )
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, gathered, step_on
+from tests.checks.zoo.base import accuracy, adam, evaluate_by, gathered, step_on
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.sets import textures
 
@@ -170,10 +170,11 @@ def episodes_evaluated_in_train_mode(broken):
     loaders = (Episodes(images.normalise(images.x), images.y, 40, 0),
                Episodes(images.normalise(images.val_x), images.val_y, 12, 1))  # fmt: skip
 
+    @torch.no_grad()
     def evaluate(model, batches):
         model.train(broken)
         outputs, y = gathered(model, batches)
-        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).float().mean().item()}
+        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": accuracy(outputs, y).item()}
 
     return Pipeline(Prototypes, **_named(loaders), num_classes=3, optimizer_fn=adam, evaluate=evaluate)
 
@@ -208,12 +209,10 @@ def over_pictures_of_many_sizes(**changes):
 
 @bug("evaluation", "evaluates-part")
 def first_pictures_of_many_sizes(broken):
-    @torch.no_grad()
     def evaluate(model, batches):
-        model.eval()
-        outputs, y = gathered(model, [next(iter(batches))] if broken else batches)
-        return {"loss": F.cross_entropy(outputs, y).item(), "accuracy": (outputs.argmax(1) == y).float().mean().item()}
+        return of_classes(model, [next(iter(batches))] if broken else batches)
 
+    of_classes = evaluate_by({"loss": F.cross_entropy, "accuracy": accuracy})
     return over_pictures_of_many_sizes(evaluate=evaluate)
 
 
