@@ -10,6 +10,7 @@ from recipe_core.checks.subject import Subject
 
 MOST = 256  # samples that are asked about
 TRIALS = 8  # weights drawn at random
+LARGE = (4.0, 16.0)  # times the deviation of weights
 LEAST_DROPPED = 0.02  # share of outputs
 
 
@@ -31,20 +32,29 @@ class Reach:
 
 
 def reach(subject: Subject) -> Reach:
-    """Its outputs for inputs of many scales and weights drawn at random around its own."""
+    """Its outputs for inputs of many scales and weights drawn at random around its own; where they seem to have bounds,
+    also for much larger weights."""
     x = subject.some(MOST)
     can_be_scaled = isinstance(x, torch.Tensor) and x.is_floating_point()
     found = []
     for trial in range(TRIALS):
-        model = subject.model().eval()
-        with torch.no_grad():
-            size = 1.0 if can_be_scaled else 2.0 ** (trial % 4)  # of words weights are
-            for each in model.parameters() if trial else ():
-                spread = each.std() if each.numel() > 1 else each.abs()
-                each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1) * size)
-            scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if can_be_scaled else x
-            found.append(subject.outputs(model, scaled).detach().float().cpu())
-    return _reach(torch.cat(found))
+        size = 1.0 if can_be_scaled else 2.0 ** (trial % 4)  # of words weights are
+        scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if can_be_scaled else x
+        found.append(_outputs_near(subject, scaled, size if trial else 0.0))
+    told = _reach(torch.cat(found))
+    if told.kind not in ("unit", "signed unit"):
+        return told
+    return _reach(torch.cat([*found, *(_outputs_near(subject, x, size) for size in LARGE)]))
+
+
+@torch.no_grad()
+def _outputs_near(subject: Subject, x: torch.Tensor, size: float) -> torch.Tensor:
+    """What a model says whose weights differ from its own by so many times their deviation."""
+    model = subject.model().eval()
+    for each in model.parameters() if size else ():
+        spread = each.std() if each.numel() > 1 else each.abs()
+        each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1) * size)
+    return subject.outputs(model, x).detach().float().cpu()
 
 
 def in_form(subject: Subject, outputs: torch.Tensor) -> torch.Tensor:

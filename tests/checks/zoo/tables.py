@@ -303,3 +303,28 @@ def people_who_come_again():
     people = torch.arange(200)[:, None].expand(200, 10)
     train = loader(people[:, :8].flatten(), chosen[:, :8].flatten(), 64, shuffle=True)
     return Pipeline(Tastes, train, loader(people[:, 8:].flatten(), chosen[:, 8:].flatten(), 64), 80, optimizer_fn=adam)
+
+
+@unusual
+def random_fourier_features():
+    """Rahimi & Recht 2007: cosines of fixed random weights; outputs are small, and have no bounds."""
+
+    def rings(count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        y = torch.randint(3, (count,), generator=chance)
+        angle = 2 * torch.pi * torch.rand(count, generator=chance)
+        radius = 0.5 + 0.9 * y + 0.15 * torch.randn(count, generator=chance)
+        return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), y
+
+    class Cosines(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weights", 1.2 * torch.randn(2, 200))
+            self.register_buffer("phases", 2 * torch.pi * torch.rand(200))
+            self.head = nn.Linear(200, 3)
+
+        def forward(self, x):
+            return self.head(0.26 * torch.cos(x @ self.weights + self.phases))
+
+    loaders = (loader(*rings(900, 11), shuffle=True), loader(*rings(300, 12), 100))
+    return Pipeline(Cosines, *loaders, 3, optimizer_fn=lambda model: adam(model, 0.01))
