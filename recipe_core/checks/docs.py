@@ -18,11 +18,12 @@ Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
   or of copies of simple drawings where training itself holds as many;
 - labels of which a simple learner learns nothing even where they are right, as of a puzzle that the model does not
   solve at once either;
-- up to a third of wrong labels, which hard data and many hands leave, too, and which are a question then, unless they
-  lie together in a stretch of the dataset;
+- up to a third of wrong labels (of two classes three in ten, as where two in three are drawn at random), which hard
+  data and many hands leave, too, and which are a question then, unless they lie together in a stretch of the dataset;
 - an augmentation that makes another class of few samples only;
 - values that were rounded before the loader, if two or three are left and nobody knows of more (targets that were, and
   are mostly 0 then, are a question);
+- targets that have run over (256 stored as 0);
 - gates of a recurrence that are saturated;
 - a few samples drawn again and again by a loader that does not tell how many there are;
 - a target that stands among the inputs less than exactly, as its mean over the rows of training alone;

@@ -42,7 +42,7 @@ def initial_loss_is_that_of_a_guess(subject: Subject):
     told = f"The loss of the fresh model is {own:.3g}, that of an uninformed one {guess:.3g}"
     if not (math.isfinite(own) and guess > 0):
         return skipped(f"{told}: they cannot be compared.")
-    if own > FAR_OFF * guess and not _are_usual_scores(asked):
+    if own > FAR_OFF * guess and not _are_usual_scores(subject, asked):
         return INITIAL.failed(f"{told}.", initial=own, uninformed=guess)
     if own > ODD * guess:
         return INITIAL.unsure(f"{told}; are its outputs meant to be that large?", initial=own, uninformed=guess)
@@ -54,11 +54,16 @@ def _tells_classes_of_places(asked: Objective) -> bool:
     return asked.truth is not None and asked.like.ndim > 2 and asked.targets.shape != asked.like.shape
 
 
-def _are_usual_scores(asked: Objective) -> bool:
-    """Whether the outputs are scores of the classes of no odd size, which a loss, as a focal one, magnifies."""
+def _are_usual_scores(subject: Subject, asked: Objective) -> bool:
+    """Whether the outputs in training are scores of the classes of no odd size, which a loss, as a focal one,
+    magnifies."""
     labels = asked.targets.long() if asked.labels is None else asked.labels
     classes = asked.like.shape[1] if asked.like.ndim > 1 else 1
-    return classes > 1 and float(F.cross_entropy(asked.like, labels)) < ODD * math.log(classes)
+    if classes < 2:
+        return False
+    with torch.no_grad():
+        trained = subject.outputs(subject.model().train(), subject.train.first(MOST)[0]).float().cpu()
+    return float(F.cross_entropy(trained.reshape(asked.like.shape), labels)) < ODD * math.log(classes)
 
 
 def _initial_outputs(subject: Subject, asked: Objective):

@@ -106,13 +106,12 @@ class Objective:
         return math.nan
 
     def gradient(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Of the loss by these outputs."""
+        """Of the loss by these outputs; NaN where there is none."""
         device = self._subject.device
-        asked = outputs.reshape(self._shape).to(device).clone().requires_grad_()
-        loss = self._subject.pipeline.loss_fn(asked, self.targets.to(device)).float().mean()
-        if not loss.requires_grad:
-            return torch.full_like(outputs, math.nan)
-        found = torch.autograd.grad(loss, asked, allow_unused=True)[0]
+        asked, found = outputs.reshape(self._shape).to(device).clone().requires_grad_(), None
+        with contextlib.suppress(RuntimeError, ValueError):  # as of outputs that it does not take
+            loss = self._subject.pipeline.loss_fn(asked, self.targets.to(device)).float().mean()
+            found = torch.autograd.grad(loss, asked, allow_unused=True)[0]
         return torch.full_like(outputs, math.nan) if found is None else found.cpu()
 
     def is_blind_to(self, label: int) -> bool:

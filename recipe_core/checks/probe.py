@@ -148,10 +148,10 @@ def evaluate(
         place: where among several outputs the answers are given; everywhere that they fit by default.
 
     Raises:
-        Untold: evaluate fails on these answers, asks parts of the model and never the whole, or asks about samples and
-            the same ones changed, whose outputs are no classes.
+        Untold: evaluate fails on these answers or passes, asks parts of the model and never the whole, or asks about
+            samples and the same ones changed, whose outputs are no classes.
     """
-    passes = passes or [subject.val, subject.val_again]
+    asked, passes = passes, passes or [subject.val, subject.val_again]
     trial, replay = Trial(), Replay(subject.pipeline.val_loader, *passes)
     trial.given = replay.given
     given = [answers(each) for each in passes] if answers else []
@@ -176,10 +176,11 @@ def evaluate(
     try:
         returned = subject.pipeline.evaluate(model, replay)
     except Exception as error:
-        if not trial.given or not given:
+        if not trial.given or not (given or asked):
             raise
         line = str(error).strip().partition("\n")[0].rstrip(".")
-        raise Untold(f"evaluate takes no outputs that are made up: {type(error).__name__}: {line}.") from error
+        what = "outputs that are made up" if given else "batches but its own"
+        raise Untold(f"evaluate takes no {what}: {type(error).__name__}: {line}.") from error
     finally:
         handle.remove()
         answering.remove()

@@ -29,6 +29,7 @@ MOST_MOMENTUM = 0.99  # more is looked at for longer, as it takes hundreds of st
 PATIENT = 120  # steps
 LEAPS = 0.1  # of their own length, that weights move by in each step; 0.001 is usual
 BOLD, NOWHERE = 0.02, 0.9  # the same from where on a longer look is taken; share of the loss that is left after it
+NOTHING, SOMETHING = 0.98, 0.9  # of the loss, that is left where bold steps learn nothing, and smaller ones do
 MUCH_MORE = 1.3  # times what is learnt, by a smaller rate, where the loss has exploded on the way
 FASTER = 0.03  # of the loss, that a larger rate must learn meanwhile
 MAGNIFIED = 10.0  # times the gradient of the loss
@@ -148,7 +149,7 @@ def training_lowers_the_loss(subject: Subject):
     if own.share < 1.02 and not (own.highest > 3 and own.share > 0.3):
         found = _outpaced(subject, own, told) or _carried_away(subject, told) or _outgrown(subject, told)
         return found or passed(f"{told}.")
-    leaps = own.run.update_ratio > LEAPS * len(own.run.losses)
+    leaps, worst = own.run.update_ratio > LEAPS * len(own.run.losses), own.share
     if own.share < EXPLODED and own.highest < 10 * EXPLODED:
         longer = course(subject, steps=PATIENT)  # deep networks may stumble first
         if longer.share < 1:
@@ -157,10 +158,11 @@ def training_lowers_the_loss(subject: Subject):
             found = _surpassed(subject, longer, bound, told) if bold else None
             return found or passed(f"{told}, {len(longer.run.losses)} steps to {longer.after:.3g}.")
         told += f", {len(longer.run.losses)} steps to {longer.after:.3g}"
+        worst = max(worst, longer.share)
         if len(longer.run.losses) < PATIENT and longer.share < EXPLODED:
             return HIGH.unsure(f"{told}; more steps would tell, which need more time than was given.")
     # A network that is thrown about may die with the loss of a guess: smaller rates get the time to be better at all.
-    leaps = leaps and own.share > 1.02
+    leaps = leaps and worst > 1.02
     bound = 0.97 if leaps else min(0.97 if own.share < EXPLODED else 1.0, 0.8 * own.share)
     # Warm-up or not, a schedule keeps its shape: only the size of the steps is another.
     for factor in (0.1, 0.01, 1e-3, *((1e-4, 1e-5) if math.isinf(own.share) else ())):
@@ -192,7 +194,8 @@ def _outpaced(subject: Subject, own: Course, told: str) -> Result | None:
     longer = course(subject, steps=PATIENT)
     if longer.share < NOWHERE and longer.highest < 3:
         return None
-    return _surpassed(subject, longer, 0.5 * longer.share, told)
+    # Of noisy labels there is little to be learnt, so that little is enough where bold steps learn nothing at all.
+    return _surpassed(subject, longer, SOMETHING if longer.share > NOTHING else 0.5 * longer.share, told)
 
 
 def _surpassed(subject: Subject, longer: Course, bound: float, told: str) -> Result | None:

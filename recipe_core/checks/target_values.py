@@ -21,6 +21,7 @@ IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit
 LEAST_SHARE = 0.5  # that a target gives to its class
 FEW_VALUES = 6  # of targets that may have been cut off
+HARDLY_ANY = 2  # samples: of what is scaled to 0..1 and cut off, the largest alone is 1
 MOST_TARGETS = 64  # of a sample
 FEWEST, TIMES = 20, 3.0  # targets of a split; how many times as far, or as many deviations off
 UNLIKELY = 1e-6  # that a class of the other split is missing by chance
@@ -229,7 +230,13 @@ def _one_value(subject: Subject) -> Result | None:
             name = "training" if whole == 1 else "validation"
             return WRONG_TYPE.failed(f"All {name} targets are whole numbers and few of the others: were they cut off?")
         values, counts = torch.cat([y.flatten(), val.flatten()]).unique(return_counts=True)
-        mostly_none = float(values[counts.argmax()]) == 0 and 2 < len(values) <= FEW_VALUES
+        rare, usual = int(counts.min()), float(values[counts.argmax()])
+        if whole == there == 1 and len(values) == 2 and rare <= HARDLY_ANY < len(y) / 50 and is_error(subject):
+            return WRONG_TYPE.failed(
+                f"All but {rare} of {int(counts.sum())} targets are {usual:g}, as where numbers between 0 and 1 are "
+                "cut off to whole ones."
+            )
+        mostly_none = usual == 0 and 2 < len(values) <= FEW_VALUES
         if whole == there == 1 and mostly_none and y.numel() == len(y) and is_error(subject):
             return WRONG_TYPE.unsure(
                 f"Targets are whole numbers, {len(values)} of them, mostly 0; are they counts, or were they cut off?"

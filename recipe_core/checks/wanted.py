@@ -35,7 +35,7 @@ def is_error(subject: Subject) -> bool:
     like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
     if like.numel() != y.numel():
         return False
-    shift = float(subject.val.y.float().std())
+    shift = float(subject.val.y.float().std()) or 1.0
     with contextlib.suppress(*NO_OUTPUTS):
         for targets in (y, y.reshape(like.shape)):  # of another shape they may be broadcast, which is told elsewhere
             outputs = ((y + by).reshape(like.shape) for by in (0, shift, -shift))

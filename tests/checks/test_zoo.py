@@ -179,6 +179,9 @@ BUGS = [
     "episodes_evaluated_in_train_mode",
     "first_pictures_of_many_sizes",
     "sizes_beside_kinds",
+    "a_scaled_target_cut_off",
+    "sgd_at_a_rate_of_one",
+    "rows_dropped_from_the_table_only",
 ]
 CORRECT = [
     "a_picture_and_its_code",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from sklearn.datasets import load_breast_cancer
 from torch.nn import functional as F
 from torch.utils.data import RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
@@ -289,3 +290,18 @@ def one_and_two_for_no_and_yes(broken):
         loss_fn=F.binary_cross_entropy_with_logits,
         optimizer_fn=adam,
     )
+
+
+@bug("data", "labels-partly-wrong", "labels-unrelated")
+def rows_dropped_from_the_table_only(broken):
+    """Of two classes, and from the seventieth row on: what is right there is so by chance, more often than not."""
+    table = load_breast_cancer()
+    rows = torch.randperm(len(table.target), generator=torch.Generator().manual_seed(3))
+    x, y = torch.tensor(table.data).float()[rows], torch.tensor(table.target)[rows]
+    x = (x - x[:420].mean(0)) / x[:420].std(0)
+    kept = torch.ones(420, dtype=torch.bool)
+    kept[[70, 71, 130, 222]] = False
+    train_x = x[:420][kept]
+    train_y = y[: len(train_x)] if broken else y[:420][kept]
+    loaders = (loader(train_x, train_y, 16, shuffle=True), loader(x[420:], y[420:], 64))
+    return Pipeline(lambda: mlp(30, 2), *loaders, 2, optimizer_fn=adam)

@@ -281,3 +281,17 @@ def drops_counted_in_batches(broken):
         scheduler_interval="step" if broken else "epoch",
         total_steps=15 * math.ceil(len(images.x) / 32),
     )
+
+
+@bug("optimisation", "learning-rate-too-high")
+def sgd_at_a_rate_of_one(broken):
+    """Nothing explodes where there is much noise: it only comes to nothing."""
+    images = textures(8, noise=140)
+
+    def model():
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 8),
+        )  # fmt: skip
+
+    return healthy(images, model, optimizer_fn=lambda model: sgd(model, 1.0 if broken else 0.05))

@@ -143,3 +143,15 @@ def quantiles_upside_down(broken):
 
     loaders = loader(x[:1200], y[:1200], shuffle=True), loader(x[1200:], y[1200:], 80)
     return Pipeline(lambda: mlp(6, 3), *loaders, num_classes=0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam)
+
+
+@bug("data", "targets-wrong-type")
+def a_scaled_target_cut_off(broken):
+    """Between 0 and 1, and made whole on the way: the largest is 1, all others are 0."""
+    low, high = (float(getattr(numbers(1200, 0)[1], name)()) for name in ("min", "max"))
+
+    def scaled(y):
+        shares = ((y - low) / (high - low)).clamp(0, 1)
+        return shares.long().float() if broken else shares
+
+    return of_numbers(lambda: mlp(6, 1), scaled)
