@@ -18,7 +18,7 @@ from recipe_core.checks.confusions import (
     taken_for_each_other,
 )
 from recipe_core.checks.leak import FAMILY, relatives, shared_by_the_splits
-from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
+from recipe_core.checks.lessons import NOTHING, Lesson, Lessons, agreement, lesson, lessons
 from recipe_core.checks.numbering import NUMBERED, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
@@ -28,7 +28,6 @@ from recipe_core.checks.targets import labels_of
 from recipe_core.checks.wanted import takes_the_opposite
 
 FOUND = 6.0  # deviations of what shuffled labels give: sure that something can be learnt
-NOTHING = 3.0  # so few that chance alone may have given them
 ENOUGH = 200  # samples from which nothing learnt means that there is nothing to learn
 MOST_OUTPUTS = 64  # targets of a sample that are looked at one by one
 PER_CLASS = 10
@@ -98,7 +97,7 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
 
 def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
     for name, split, other in (("training", both.train, both.val), ("validation", both.val, both.train)):
-        if not _enough(split) or split.strength > NOTHING or split.strength_from(other) > NOTHING:
+        if not _enough(split) or not both.says_nothing(split, other):
             continue
         told = {"deviations": split.strength, "other_split": other.strength, "samples": len(split.images)}
         said = f"Nothing can be learnt about held-out samples of the {name} split"

@@ -17,6 +17,8 @@ MOST = 1000  # samples of a split: a learner of so many takes two seconds
 ALIKE = 10.0  # times the deviation of the other split's targets, and deviations of theirs away: of one scale
 SEVERAL = 10  # samples that make a target's variance
 MOSTLY = 0.5  # of the targets
+NOTHING = 3.0  # deviations of what shuffled labels give: so few that chance alone may have given them
+HARDLY = 0.2  # of what as many samples of the other split tell
 NULLS = 20  # shufflings: enough for a mean and a deviation
 
 
@@ -114,6 +116,12 @@ class Lessons:
         shared = min(self.train.targets.shape[1], self.val.targets.shape[1])
         vary = [samples_that_vary(each.targets[:, :shared]) >= SEVERAL for each in (self.train, self.val)]
         return vary[0] & vary[1]
+
+    def says_nothing(self, split: Lesson, other: Lesson) -> bool:
+        """Whether nothing can be learnt about held-out samples of one split, from itself or from the other; where that
+        one tells much, a little more than chance mostly gives is nothing, too."""
+        nothing = max(NOTHING, HARDLY * other.first(len(split.images)).strength)
+        return split.strength <= nothing and split.strength_from(other) <= NOTHING
 
     @property
     def comparable(self) -> bool:

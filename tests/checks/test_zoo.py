@@ -182,6 +182,7 @@ BUGS = [
     "a_scaled_target_cut_off",
     "sgd_at_a_rate_of_one",
     "rows_dropped_from_the_table_only",
+    "validation_pictures_mixed_alone",
 ]
 CORRECT = [
     "a_picture_and_its_code",

@@ -305,3 +305,12 @@ def rows_dropped_from_the_table_only(broken):
     train_y = y[: len(train_x)] if broken else y[:420][kept]
     loaders = (loader(train_x, train_y, 16, shuffle=True), loader(x[420:], y[420:], 64))
     return Pipeline(lambda: mlp(30, 2), *loaders, 2, optimizer_fn=adam)
+
+
+@bug("data", "labels-unrelated")
+def validation_pictures_mixed_alone(broken):
+    """In an order in which neighbours, by chance, have a label in common a little more often than most orders give."""
+    images = textures(4)
+    order = torch.randperm(len(images.val_y), generator=torch.Generator().manual_seed(9))
+    val = loader(images.normalise(images.val_x), images.val_y[order] if broken else images.val_y, 64)
+    return healthy(images, "cnn", val_loader=val)
