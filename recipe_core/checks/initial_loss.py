@@ -62,8 +62,8 @@ def _are_usual_scores(subject: Subject, asked: Objective) -> bool:
     if classes < 2:
         return False
     with torch.no_grad():
-        trained = subject.outputs(subject.model().train(), subject.train.first(MOST)[0]).float().cpu()
-    return float(F.cross_entropy(trained.reshape(asked.like.shape), labels)) < ODD * math.log(classes)
+        scores = subject.outputs(subject.model().train(), subject.train.first(MOST)[0]).float().cpu()
+    return float(F.cross_entropy(scores.reshape(asked.like.shape), labels)) < ODD * math.log(classes)
 
 
 def _initial_outputs(subject: Subject, asked: Objective):

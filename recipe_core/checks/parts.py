@@ -175,8 +175,10 @@ class Parts:
         Raises:
             TypeError: what stands beside the words of a text follows from them in some batches only.
         """
-        if isinstance(x, Whole) or (isinstance(x, torch.Tensor) and len(x) != (rows or len(x))):
-            return x if isinstance(x, Whole) else Whole(x)
+        if isinstance(x, Whole):
+            return x
+        if isinstance(x, torch.Tensor) and rows and len(x) != rows:
+            return Whole(x)
         if isinstance(x, torch.Tensor) and x.layout in SPARSE:
             self._sparse[_kind(x)] = x.layout
             return x.to_dense()

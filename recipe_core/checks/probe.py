@@ -39,10 +39,7 @@ class Replay:
         self._begun = 0
         self.given: list[tuple[int, int]] = []  # pass and position of the batches given
         self._asked = 0  # times that `rows` was
-        self.asked_of = {
-            True: 0,
-            False: 0,
-        }  # whether inputs are samples that were given -> how often they were asked of
+        self.asked_of = {True: 0, False: 0}  # whether inputs are samples that were given -> calls with such
         self._ahead = False  # whether a whole pass was drawn before the model saw any of it
 
     def __iter__(self) -> Iterator:
