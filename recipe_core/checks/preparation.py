@@ -264,8 +264,6 @@ def _lost(subject: Subject, both: Lessons) -> Result | None:
     most = LOST_IN_ROWS if subject.drawn_train.x.ndim == 2 else LOST
     if not (lost > max(most, SURE * error) and missed > most) and not (missed > MISSED and lost > -error):
         return None
-    if both.says_nothing(both.val, both.train):  # of any preparation: its labels are others'
-        return None
     if subject.once(numbered):
         return None
     return OTHERWISE.failed(
