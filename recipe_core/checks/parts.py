@@ -19,7 +19,6 @@ from recipe_core.checks.bags import Bag
 from recipe_core.checks.texts import Text
 from recipe_core.checks.whole import Whole
 
-CHANGED = "of the words in x their masks, lengths or positions follow in some batches and in others not"
 MOST_CODES = 64  # values of a code that are told apart
 SPARSE = (torch.sparse_coo, torch.sparse_csr)
 MOST_COLOURS = 4  # channels, with one that is transparency
@@ -162,6 +161,7 @@ class Parts:
         self._coded: dict[tuple, bool] = {}  # shape of a sample and dtype -> what was found of the first
         self._forms: dict[tuple, Form] = {}  # shape of a packed sample, and dtype -> how it was made
         self._texts: dict[tuple, Text | None] = {}  # names of the parts -> how they follow from words, if they do
+        self._odd: set[tuple] = set()  # names of parts that follow from words in some batches only
         self._bags: list[Bag] = []
         self._sparse: dict[tuple, torch.layout] = {}  # shape of a sample and dtype -> how it was stored
 
@@ -170,10 +170,8 @@ class Parts:
 
         Of a text with masks, lengths or positions it is the words; texts in one row become one each. Images are joined
         along their channels, smaller ones with zeros around them, and numbers beside them become planes; all else
-        becomes columns of a table. What is sparse becomes dense. What has not so many rows is a Whole.
-
-        Raises:
-            TypeError: what stands beside the words of a text follows from them in some batches only.
+        becomes columns of a table. What is sparse becomes dense. What has not so many rows is a Whole, and so is a text
+        beside which stands what follows from its words in some batches only.
         """
         if isinstance(x, Whole):
             return x
@@ -192,7 +190,12 @@ class Parts:
         if not _have_rows(leaves, rows):
             return Whole(x)
         names = [f"x{pytree.keystr(path)}" for path, _ in found]
-        if text := self._text(names, leaves, spec):
+        text = self._text(names, leaves, spec)
+        if text and not text.follows(leaves):
+            self._odd.add(tuple(names))
+        if tuple(names) in self._odd:
+            return Whole(x)
+        if text:
             return leaves[text.at]
         parts = [Part.of(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
         form = Form(spec, parts, _grid([part.shape for part in parts]), coded or len(parts) > 1)
@@ -301,10 +304,7 @@ class Parts:
         key = tuple(names)
         if key not in self._texts:
             self._texts[key] = Text.of(leaves, spec)
-        text = self._texts[key]
-        if text and not text.follows(leaves):
-            raise TypeError(CHANGED)
-        return text
+        return self._texts[key]
 
     def _bag(self, leaves: list, spec: Any) -> Bag | None:
         if not self._bags and not _have_rows(leaves) and (bag := Bag.of(leaves, spec)):

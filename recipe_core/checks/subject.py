@@ -227,6 +227,8 @@ class Subject:
             size += x.nbytes
         else:
             complete = _is_at_end(loader, len(batches))
+        if any(isinstance(x, Whole) for x, _ in batches):  # then all are, so that no check sees some of either kind
+            batches = [(x if isinstance(x, Whole) else Whole(self.parts.taken_apart(x)), y) for x, y in batches]
         return Sample(batches, complete, spent)
 
     def batch(self, drawn: Any) -> tuple[Any, Any]:

@@ -166,11 +166,13 @@ def test_whole_numbers_of_which_none_follows_from_others_are_columns():
     assert Parts().packed((WORDS, other)).shape == (3, 12)
 
 
-def test_masks_that_follow_from_the_words_in_some_batches_only_are_told_in_a_sentence():
+def test_texts_with_masks_that_follow_from_the_words_in_some_batches_only_are_left_whole():
     parts = Parts()
-    parts.packed((WORDS, WORDS != 0))
-    with pytest.raises(TypeError, match="masks, lengths or positions follow in some batches and in others not"):
-        parts.packed((WORDS, WORDS > 3))
+    assert torch.equal(parts.packed((WORDS, WORDS != 0)), WORDS)
+    for mask in (WORDS > 3, WORDS != 0):
+        given = (WORDS, mask)
+        packed = parts.packed(given)
+        assert isinstance(packed, Whole) and parts.taken_apart(packed) is given
 
 
 def test_a_part_that_is_the_same_everywhere_is_named():

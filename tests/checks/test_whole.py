@@ -67,6 +67,16 @@ def test_of_a_large_model_fewer_batches_are_looked_at():
     assert len(subject.train.y) == 12
 
 
+def test_batches_of_a_pass_are_all_whole_or_none():
+    words = torch.randint(1, 9, (3, 6)).clamp_min(1)
+    words[:, 4:] = 0
+    given = [(words, words != 0), (words, words != 0), (words, words > 3)]
+    subject = Subject(Pipeline(lambda: nn.Linear(2, 2), [(x, torch.arange(3) % 2) for x in given], [], 2))
+    drawn = [x for x, _ in subject.drawn_train.batches]
+    assert all(isinstance(x, Whole) for x in drawn)
+    assert all(torch.equal(*pair) for x, own in zip(drawn, given, strict=True) for pair in zip(x.x, own, strict=True))
+
+
 def test_checks_that_look_at_single_samples_are_skipped_and_say_so():
     class Sums(nn.Linear):
         def forward(self, x):
