@@ -284,12 +284,16 @@ def _targets_are_distinct(seen: Sample, new: Sample) -> bool:
 
 
 def relatives(images: torch.Tensor) -> float:
-    """How many images of a split each has that are near copies, itself among them, as frames of one clip."""
+    """How many images of a split each has that are near copies or mirrored ones, itself among them, as frames of one
+    clip, or where a split was augmented beforehand."""
     if len(images) < 2 * NEIGHBOURS:
         return 1.0
     described = _described(images)
     apart = (2 - 2 * (described @ described.T).fill_diagonal_(-1)).clamp_min(0).sqrt()
     usual = apart.topk(NEIGHBOURS, dim=1, largest=False).values[:, -1:]
+    if min(images.shape[2:]) > 1:
+        alike = (described @ _described(images.flip(3)).T).fill_diagonal_(-1)  # many a picture is its own mirror
+        apart = torch.minimum(apart, (2 - 2 * torch.maximum(alike, alike.T)).clamp_min(0).sqrt())
     return float(_families(apart < CLOSE_MOVED * usual).mean())
 
 
