@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from recipe_core.training.pipeline import Pipeline, default_evaluate, default_train_step
-from tests.checks.zoo.base import adam, healthy, step_on
+from tests.checks.zoo.base import adam, healthy, step_on, stepping
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.sets import digits, loader, photos, textures
@@ -129,15 +129,7 @@ class WithAverage(nn.Module):
 
 @bug("evaluation", "evaluates-other-model")
 def an_average_never_renewed(broken):
-    def step(model, batch, loss_fn, optimizer):
-        model.train()
-        optimizer.zero_grad()
-        loss = loss_fn(model(batch[0]), batch[1])
-        loss.backward()
-        optimizer.step()
-        if not broken:
-            model.renew()
-        return loss.item()
+    step = stepping(after=lambda model: None if broken else model.renew())
 
     def model():
         return WithAverage(nn.Sequential(nn.Flatten(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10)))

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, sgd
+from tests.checks.zoo.base import adam, sgd, step_on
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.nets import mlp
 from tests.checks.zoo.sets import loader
@@ -127,20 +127,6 @@ def measured(metrics):
     return evaluate
 
 
-def step_by(loss):
-    """A train step that differentiates `loss(model, x, y, loss_fn)`."""
-
-    def step(model, batch, loss_fn, optimizer):
-        model.train()
-        optimizer.zero_grad()
-        value = loss(model, *batch, loss_fn)
-        value.backward()
-        optimizer.step()
-        return value.item()
-
-    return step
-
-
 def chains(**changes):
     given = {"loss_fn": by_place, "evaluate": measured(lambda o, y: {"loss": by_place(o, y)})}
     return pipeline(letters(), changes.pop("model_fn", Next), **given | changes)
@@ -199,7 +185,7 @@ def evaluate_forgets_to_scale(broken):
         train_loader=loader(x * 50 + 100, y, 32, shuffle=True),
         val_loader=loader(val_x * 50 + 100, val_y, 64),
         forward=lambda model, x: model((x - 100) / 50),
-        train_step=step_by(lambda model, x, y, loss_fn: loss_fn(model((x - 100) / 50), y)),
+        train_step=step_on(lambda model, x, y, loss_fn: loss_fn(model((x - 100) / 50), y)),
         evaluate=_scaling(100.0 if not broken else 0.0),
     )
 
@@ -233,12 +219,12 @@ def series_mixed_in_the_step_without_their_labels(broken):
         outputs = model(share * x + (1 - share) * x[other])
         return loss_fn(outputs, y) if broken else share * loss_fn(outputs, y) + (1 - share) * loss_fn(outputs, y[other])
 
-    return pipeline(waves(), Recurrent, train_step=step_by(loss))
+    return pipeline(waves(), Recurrent, train_step=step_on(loss))
 
 
 @bug("model", "probabilities-as-logits")
 def a_softmax_in_the_step(broken):
-    step = step_by(lambda model, x, y, loss_fn: loss_fn(model(x).softmax(1) if broken else model(x), y))
+    step = step_on(lambda model, x, y, loss_fn: loss_fn(model(x).softmax(1) if broken else model(x), y))
     return pipeline(texts(), Words, train_step=step)
 
 

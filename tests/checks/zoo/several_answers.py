@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import accuracy_of, adam, evaluate_by
+from tests.checks.zoo.base import accuracy_of, adam, evaluate_by, gathered
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.nets import cnn
 from tests.checks.zoo.sets import loader, textures
@@ -157,7 +157,7 @@ def a_sigmoid_before_the_loss_in_evaluate(broken):
     @torch.no_grad()
     def evaluate(model, batches):
         model.eval()
-        outputs, y = (torch.cat(each) for each in zip(*((model(x), y) for x, y in batches), strict=True))
+        outputs, y = gathered(model, batches)
         outputs = outputs.sigmoid() if broken else outputs
         right = (outputs.sigmoid() > 0.5).float() == y
         loss = F.binary_cross_entropy_with_logits(outputs, y)
