@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from textwrap import shorten
 
+import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recipe_core.checks.registry import Check, checks
@@ -91,6 +92,20 @@ def _first_batches(subject: Subject) -> None:
             raise BadPipeline(f"The {name} loader gave no batch (x, y): {_named(error)}.") from error
         if empty:
             raise BadPipeline(f"The {name} loader is empty; it should give batches (x, y).")
+    _targets_for_the_loss(subject)
+
+
+def _targets_for_the_loss(subject: Subject) -> None:
+    """Targets without a tensor in them, as names of classes, are of use only to a loss that takes them."""
+    batch = subject.drawn_train.batches[0]
+    if isinstance(batch[1], torch.Tensor) or batch[1].nbytes:
+        return
+    try:
+        with subject.untouched(), contextlib.suppress(OutOfTime), _deadline(subject):
+            subject.loss(subject.model(), batch)
+    except Exception as error:  # a loss may raise anything
+        kind = type(batch[1].x).__name__
+        raise BadPipeline(f"The loss takes no y that is a {kind}; put y into a tensor. {_named(error)}.") from error
 
 
 def _deadline(subject: Subject) -> time_limit:
