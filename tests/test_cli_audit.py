@@ -91,8 +91,8 @@ def waits():
 def whole():
     return over([{"image": torch.rand(4, 3), "label": torch.zeros(4).long()}] * 3)
 
-def classes_by_name():
-    return over([(torch.rand(4, 3), ["cat", "dog", "cat", "dog"])] * 3)
+def number():
+    return over([(torch.rand(1, 3), torch.tensor(1))] * 3)
 
 def empty():
     return over([])
@@ -109,7 +109,7 @@ def never():
         ("broken", "The training loader gave no batch (x, y): OSError: image 0 is broken."),
         ("waits", "The training loader gave no batch within the 1 s given."),
         ("whole", "no batch (x, y): TypeError: it gave a dict of 2; let a collate_fn make a pair of it."),
-        ("classes_by_name", "The loss takes no y that is a list; put y into a tensor. TypeError: "),
+        ("number", "no batch (x, y): TypeError: its y is a single number; give one for each sample, of shape (n,)."),
         ("empty", "The training loader is empty"),
         ("never", "it has not made a pipeline within 1 s."),
     ],

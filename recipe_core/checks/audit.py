@@ -8,20 +8,17 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from textwrap import shorten
 
-import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from recipe_core.checks.first_step import CRASHES
 from recipe_core.checks.registry import Check, checks
-from recipe_core.checks.result import AuditReport, Result, Untold, skipped
+from recipe_core.checks.result import AuditReport, Result, Untold, named, skipped
 from recipe_core.checks.subject import OutOfTime, Subject
 from recipe_core.errors import BadPipeline
 from recipe_core.time_limit import time_limit
 from recipe_core.training.checkpoint import seed_everything
 from recipe_core.training.pipeline import Pipeline
-
-MOST_SAID = 240  # letters of an error's message
 
 
 def audit(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[str] = ()) -> AuditReport:
@@ -45,8 +42,13 @@ def verdicts(pipeline: Pipeline, budget_seconds: float = 60, waived: Iterable[st
     subject = Subject(pipeline, budget_seconds)
     _first_batches(subject)
     given = frozenset(waived)
+    crashes = False
     for check in _in_order(subject):
-        yield from (_waived(each) if each.cause in given else each for each in run_check(check, subject))
+        if crashes and check.family != "data":
+            continue
+        for each in run_check(check, subject):
+            crashes = crashes or each.cause == CRASHES.id
+            yield _waived(each) if each.cause in given else each
 
 
 def run_check(check: Check, subject: Subject) -> list[Result]:
@@ -66,7 +68,7 @@ def run_check(check: Check, subject: Subject) -> list[Result]:
         except Untold as reason:
             results.append(skipped(str(reason)))
         except Exception as error:  # noqa: BLE001  # a pipeline's code may raise anything; the other checks go on
-            results.append(Result(verdict="error", message=_told(error)))
+            results.append(Result(verdict="error", message=f"The experiment could not be done: {named(error)}"))
     seconds = (time.monotonic() - started) / max(1, len(results))
     signed = {"check": check.name, "stage": check.stage, "seconds": seconds, "hypothesis": check.hypothesis}
     return [replace(each, **signed) for each in results]  # type: ignore[arg-type]
@@ -89,23 +91,9 @@ def _first_batches(subject: Subject) -> None:
         except OutOfTime:
             raise BadPipeline(f"The {name} loader gave no batch within the {subject.budget:g} s given.") from None
         except Exception as error:  # a loader may raise anything
-            raise BadPipeline(f"The {name} loader gave no batch (x, y): {_named(error)}.") from error
+            raise BadPipeline(f"The {name} loader gave no batch (x, y): {named(error)}.") from error
         if empty:
             raise BadPipeline(f"The {name} loader is empty; it should give batches (x, y).")
-    _targets_for_the_loss(subject)
-
-
-def _targets_for_the_loss(subject: Subject) -> None:
-    """Targets without a tensor in them, as names of classes, are of use only to a loss that takes them."""
-    batch = subject.drawn_train.batches[0]
-    if isinstance(batch[1], torch.Tensor) or batch[1].nbytes:
-        return
-    try:
-        with subject.untouched(), contextlib.suppress(OutOfTime), _deadline(subject):
-            subject.loss(subject.model(), batch)
-    except Exception as error:  # a loss may raise anything
-        kind = type(batch[1].x).__name__
-        raise BadPipeline(f"The loss takes no y that is a {kind}; put y into a tensor. {_named(error)}.") from error
 
 
 def _deadline(subject: Subject) -> time_limit:
@@ -113,18 +101,6 @@ def _deadline(subject: Subject) -> time_limit:
     a signal can tell so, no loop or wait."""
     hook = register_module_forward_pre_hook(lambda module, inputs: subject.check_time())
     return time_limit(subject.left(), OutOfTime(), at_end=hook.remove)
-
-
-def _told(error: Exception) -> str:
-    return f"The experiment could not be done: {_named(error)}"
-
-
-def _named(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    if any("Traceback" in line for line in lines):  # that of a loader's worker
-        return lines[-1].rstrip(".")
-    told = shorten(lines[0], MOST_SAID, placeholder=" ...")  # torch names all backends there are
-    return f"{type(error).__name__}{': ' if told else ''}{told.rstrip('.')}"
 
 
 def _waived(result: Result) -> Result:

@@ -40,7 +40,7 @@ def wrong_block(subject: Subject) -> Block | None:
     drawn = subject.read(dataset, range(0, len(dataset), every))
     if drawn is None:
         return None
-    split = lesson(drawn, subject.pipeline.num_classes, shuffled=False)
+    split = lesson(drawn, subject.classes, shuffled=False)
     if not split.usable or split.labels is None or len(split.images) < FEWEST:
         return None
     right = (split.learner.held_out.argmax(1) == split.labels).double()

@@ -25,7 +25,7 @@ INVERTED = Cause(
 @check(family="optimisation", stage=2, cost=0.3, causes=[INVERTED])
 def the_loss_favours_no_frequent_class(subject: Subject) -> Result:
     """A mistake about a sample of a rare class costs no less than one about a sample of a frequent class."""
-    classes, like = subject.pipeline.num_classes, subject.once(own_outputs)
+    classes, like = subject.classes, subject.once(own_outputs)
     labels = labels_of(subject.drawn_train.y, classes)
     if labels is None or like.ndim != 2 or not 2 < like.shape[1] == classes <= MOST:
         return skipped("There are no three classes with an output each.")

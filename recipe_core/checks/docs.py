@@ -37,7 +37,6 @@ Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 - a gradient that stops after some places of a series, as truncation makes it;
 - padding that is read where nothing beside the words says what it is;
 - a smoothed column that reaches into the future;
-- what is wrong with a metric of classes by place (tags, pixels) where `num_classes` is 0;
 - a rate that a train step lowers by hand, without one of torch's schedules, after more than 40 steps;
 - whatever needs more than the budget or the {samples} samples of a split that are looked at.
 
@@ -51,6 +50,10 @@ nodes, episodes of support and query, lists of images of many sizes, strings, ob
 they are: what needs whole batches only is tried (steps, gradients, modes, rates, the loss, the metrics), and what looks
 at single samples is skipped and says so. The same holds for targets that are several tensors (a dict of two answers,
 boxes). Leave out what the model and the loss do not need, as names of files.
+
+`num_classes` is the number of classes of each target, or of each place of a text or a picture; where it is 0, that of
+places is read off the outputs and the loss. A pipeline whose first training step raises fails for that, and only its
+data are looked at.
 
 Models compiled to TorchScript take no hooks, so that most checks cannot be done on them.
 """

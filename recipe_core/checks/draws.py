@@ -220,7 +220,7 @@ def _lopsided(labels: torch.Tensor, counts: torch.Tensor) -> Iterator[Result]:
 
 def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor | None:
     """Of these samples, or of the first of them that there is time to read."""
-    if not subject.pipeline.num_classes:
+    if not subject.classes:
         return None
     found: list[torch.Tensor] = []
     started, seconds = time.monotonic(), max(1.0, SHARE_OF_TIME * subject.budget)
@@ -236,7 +236,7 @@ def _labels(subject: Subject, dataset: Any, rows: torch.Tensor) -> torch.Tensor 
         except (TypeError, ValueError, RuntimeError):
             return None  # words, or a label of several parts, of which the loader's collate_fn makes one
     with contextlib.suppress(RuntimeError, ValueError):
-        return labels_of(torch.stack(found), subject.pipeline.num_classes)
+        return labels_of(torch.stack(found), subject.classes)
     return None
 
 
@@ -289,7 +289,7 @@ def _shifted_batches(sample: Sample) -> list[Result]:
 @check(family="data", stage=1, cost=0.5, causes=[SORTED])
 def batches_mix_the_classes(subject: Subject) -> Result:
     """The batches of training hold as many classes each as if the samples were shuffled."""
-    labels = labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    labels = labels_of(subject.drawn_train.y, subject.classes)
     sizes = subject.drawn_train.sizes
     if len(sizes) < 2 or sum(sizes) != len(subject.drawn_train.y):
         return skipped("There are not several batches to compare.")
@@ -319,7 +319,7 @@ def _other_classes(subject: Subject, labels: torch.Tensor) -> Result | None:
     raw = subject.raw_train
     if subject.drawn_train.complete or raw is None or len(labels.unique()) > 1:
         return None
-    others = labels_of(raw.y, subject.pipeline.num_classes)
+    others = labels_of(raw.y, subject.classes)
     if others is None or len(others.unique()) < 2:
         return None
     return SORTED.failed(f"The first {len(labels)} training samples are all of one class, the dataset has more.")

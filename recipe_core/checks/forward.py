@@ -230,7 +230,7 @@ def _parts_are_lost(subject: Subject, x: torch.Tensor, influence: torch.Tensor) 
     said = f"Of the inputs {', '.join(parts)} has no influence on the outputs"
     for part in parts:
         alone = Sample([(subject.parts.named(sample.x)[part], sample.y)], sample.complete, 0.0)
-        learnt = lesson(alone, subject.pipeline.num_classes)
+        learnt = lesson(alone, subject.classes)
         if learnt.usable and learnt.strength > SURE:
             return PARTLY.failed(f"{said}, and by {part} alone something of the targets can be told.", parts=parts)
     return PARTLY.unsure(
@@ -277,7 +277,7 @@ def _colour_is_lost(subject: Subject, model: nn.Module, x: torch.Tensor) -> str:
         return ""
     sample, mixture = subject.drawn_train, mixtures[:, -1].float()
     one = Sample([(torch.einsum("nchw,c->nhw", x.float(), mixture)[:, None], y) for x, y in sample.batches], False, 0.0)
-    by_colour, by_mixture = (lesson(each, subject.pipeline.num_classes) for each in (sample, one))
+    by_colour, by_mixture = (lesson(each, subject.classes) for each in (sample, one))
     if not (by_colour.usable and by_mixture.usable):
         return ""
     known, left = (max(0.0, agreement(each.learner.held_out, each.targets)) for each in (by_colour, by_mixture))

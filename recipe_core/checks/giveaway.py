@@ -29,7 +29,7 @@ GIVEAWAY = Cause(
 def no_input_is_the_target(subject: Subject) -> Result:
     """No number of an input, and no channel's largest or smallest, is the target on a scale of its own."""
     x, y = subject.drawn_train.x, subject.drawn_train.y
-    labels = labels_of(y, subject.pipeline.num_classes)
+    labels = labels_of(y, subject.classes)
     target = labels if labels is not None else y.reshape(len(y)) if y.numel() == len(y) else None
     if target is None or not x.is_floating_point() or len(x) < FEWEST_SAMPLES or x[0].numel() < FEWEST_COLUMNS:
         return skipped("The inputs are few, or no numbers; or the targets are several for each.")
@@ -45,7 +45,7 @@ def no_input_is_the_target(subject: Subject) -> Result:
 @check(family="data", stage=1, cost=0.4, causes=[GIVEAWAY])
 def no_column_is_made_of_the_targets(subject: Subject) -> Result:
     """No column is the mean target of the rows that share its value, as of one shop or town, validation's included."""
-    train, val, classes = subject.drawn_train, subject.drawn_val, subject.pipeline.num_classes
+    train, val, classes = subject.drawn_train, subject.drawn_val, subject.classes
     like = train.y[0].numel() == val.y[0].numel() and train.x.shape[1:] == val.x.shape[1:]
     if train.x.ndim != 2 or not train.x.is_floating_point() or not (like and train.complete and val.complete):
         return skipped("The inputs are no rows of numbers, or too many to look at all.")

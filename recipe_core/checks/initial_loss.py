@@ -68,7 +68,7 @@ def _are_usual_scores(subject: Subject, asked: Objective) -> bool:
 
 def _initial_outputs(subject: Subject, asked: Objective):
     """In regression a guess is the mean: the outputs of a fresh model vary no more than the targets do."""
-    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape or subject.once(right_scale) is None:
+    if subject.classes or asked.targets.shape != asked.like.shape or subject.once(right_scale) is None:
         return skipped("It is not known what a guess would be.")
     wanted = asked.wanted
     own, usual = float(asked.like.std(0).mean()), float(wanted.std(0).mean())

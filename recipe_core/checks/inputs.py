@@ -113,7 +113,7 @@ def _constant(subject: Subject, name: str, sample: Sample) -> Result | None:
         return CONSTANT.failed(f"{told} of the {name} texts.")
     flat = (x.max(1).values - x.min(1).values) < 1e-6 * x.abs().max().clamp_min(1e-30)
     share = float(flat.double().mean())
-    if share > NOTHING_LEFT and not _are_a_class(flat, labels_of(sample.y, subject.pipeline.num_classes)):
+    if share > NOTHING_LEFT and not _are_a_class(flat, labels_of(sample.y, subject.classes)):
         return CONSTANT.failed(f"{share:.0%} of {len(x)} {name} images have one value everywhere.", share=share)
     return None
 

@@ -18,7 +18,7 @@ from recipe_core.checks.wanted import is_error, right_outputs
 
 def can_be_said(subject: Subject) -> bool:
     """Whether outputs are one number per class, for each sample or each place, or as many as there are targets."""
-    like, y, classes = subject.once(own_outputs), subject.val.y, subject.pipeline.num_classes
+    like, y, classes = subject.once(own_outputs), subject.val.y, subject.classes
     if labels_of(y, classes) is not None:
         return can_say(like, classes) and names_classes(subject)
     if subject.once(axis_of_classes) is not None:
@@ -28,7 +28,7 @@ def can_be_said(subject: Subject) -> bool:
 
 def axis_of_classes(subject: Subject) -> int | None:
     """Along which axis outputs have one number per class for each place of the targets; None where along none."""
-    like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.pipeline.num_classes
+    like, y, classes = subject.once(own_outputs), subject.val.batches[0][1].cpu(), subject.classes
     if not classes or y.is_floating_point() or like.ndim != y.ndim + 1 or subject.once(loss_looks_ahead):
         return None
     axes = [axis for axis in (1, like.ndim - 1) if like.shape[:axis] + like.shape[axis + 1 :] == y.shape]
@@ -45,14 +45,14 @@ def outputs_off(subject: Subject, by: int) -> Callable[[Sample], torch.Tensor]:
 
     def answer(sample: Sample) -> torch.Tensor:
         like = subject.once(own_outputs)
-        labels = labels_of(sample.y, subject.pipeline.num_classes)
+        labels = labels_of(sample.y, subject.classes)
         if labels is not None:
-            return answers((labels + by) % subject.pipeline.num_classes, like)
+            return answers((labels + by) % subject.classes, like)
         axis = subject.once(axis_of_classes)
         if axis is not None:
             return _one_each((sample.y.long() + by) % like.shape[axis], like.shape[axis], axis)
         y = sample.y.float()
-        if subject.pipeline.num_classes and bool(((y == 0) | (y == 1)).all()):  # several labels a sample
+        if subject.classes and bool(((y == 0) | (y == 1)).all()):  # several labels a sample
             return as_shares((2 * (y == 1 - by) - 1.0) * SURE, like).reshape(len(y), *like.shape[1:])
         right = right_outputs(subject, y)
         return (right + by * float(right_outputs(subject, subject.val.y).std())).reshape(len(y), *like.shape[1:])
@@ -68,7 +68,7 @@ def varied(subject: Subject, seed: int = 0) -> Callable[[Sample], torch.Tensor]:
         chance = torch.Generator().manual_seed(seed)
         scale = torch.cat([torch.full((size,), 1.0 + at / len(sample.sizes)) for at, size in enumerate(sample.sizes)])
         noise = torch.randn(len(sample), *like.shape[1:], generator=chance) * scale.view(-1, *[1] * (like.ndim - 1))
-        if not subject.pipeline.num_classes:
+        if not subject.classes:
             if sample.y.numel() != noise.numel():
                 return noise
             right = right_outputs(subject, sample.y)

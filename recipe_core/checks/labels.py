@@ -146,7 +146,7 @@ def _model_learns(subject: Subject) -> bool:
             continue
         with torch.no_grad():
             outputs = torch.cat([subject.outputs(subject.copy(model).eval(), x).cpu() for x, _ in subject.val.batches])
-        said = lesson(Sample([(outputs.float(), subject.val.y)], True, 0.0), subject.pipeline.num_classes)
+        said = lesson(Sample([(outputs.float(), subject.val.y)], True, 0.0), subject.classes)
         if said.usable and said.strength > FOUND:
             return True
         if late:
@@ -173,7 +173,7 @@ def _own_errors(subject: Subject) -> float:
 @torch.no_grad()
 def _mistaken(subject: Subject, model: nn.Module) -> float:
     """The share of training images, augmented anew, that a model takes for another class; 1 where it says none."""
-    classes, drawn = subject.pipeline.num_classes, subject.drawn_train_again.batches[:PROBES]
+    classes, drawn = subject.classes, subject.drawn_train_again.batches[:PROBES]
     outputs = torch.cat([subject.outputs(model, x).float().cpu() for x, _ in drawn])
     labels = labels_of(torch.cat([y for _, y in drawn]), classes)
     if labels is None or outputs.ndim != 2 or outputs.shape[1] != classes:
@@ -313,7 +313,7 @@ def _raw(subject: Subject) -> Lesson | None:
     """What is learnt of raw training images; None where there are none that augmentation left alone."""
     if subject.raw_train is None or items_change(subject, subject.pipeline.train_loader):
         return None
-    return lesson(subject.raw_train, subject.pipeline.num_classes)
+    return lesson(subject.raw_train, subject.classes)
 
 
 def _wrong_share(split: Lesson, other: Lesson, clean_scores: torch.Tensor) -> tuple[float, float, str]:

@@ -159,7 +159,7 @@ def samples_that_vary(targets: torch.Tensor) -> torch.Tensor:
 
 def lessons(subject: Subject) -> Lessons:
     """Of both splits, as the network sees them."""
-    classes, samples = subject.pipeline.num_classes, [subject.drawn_train, subject.drawn_val]
+    classes, samples = subject.classes, [subject.drawn_train, subject.drawn_val]
     if not classes and not subject.once(targets_are_read):  # they may be anything, and nothing is to be learnt of them
         samples = [Sample([(x, torch.zeros_like(y)) for x, y in each.batches], False, 0.0) for each in samples]
     return Lessons(*(lesson(each, classes) for each in _of_one_width(*samples)))

@@ -70,7 +70,7 @@ def right_outputs_have_the_least_loss(subject: Subject):
     regression next to nothing."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
     if not classes and subject.once(right_scale) is None:
         return skipped("The loss is no distance between outputs and targets.")
     if not can_be_said(subject):
@@ -194,7 +194,7 @@ class _Known:
 def _losses(subject: Subject, sample: Sample) -> Iterator[_Known]:
     """By the pipeline's own loss and the usual ones, those that take such outputs and targets."""
     outputs = varied(subject)(sample)
-    labels = labels_of(sample.y, subject.pipeline.num_classes)
+    labels = labels_of(sample.y, subject.classes)
     half = len(sample) // 2
     ways = [len(sample)], [half, len(sample) - half], sample.sizes
     for loss in (subject.pipeline.loss_fn, *LOSSES):
@@ -219,7 +219,7 @@ def _loss_of_all_twice(subject: Subject) -> float:
 def _twice(subject: Subject) -> Iterator[tuple[str, float]]:
     """The losses of outputs to which what the loss applies was applied before."""
     outputs, y = varied(subject)(subject.val).float(), subject.val.y
-    labels = labels_of(y, subject.pipeline.num_classes)
+    labels = labels_of(y, subject.classes)
     if labels is not None and outputs.ndim == 2 and outputs.shape[1] > 1:
         yield "softmax", float(F.cross_entropy(outputs.softmax(1), labels))
     if y.is_floating_point() and y.shape == outputs.shape and bool(((y >= 0) & (y <= 1)).all()):
@@ -229,7 +229,7 @@ def _twice(subject: Subject) -> Iterator[tuple[str, float]]:
 def _temperature(subject: Subject, loss: float) -> float | None:
     """What outputs are divided by before the cross-entropy that evaluate returns, if that explains it for others,
     too."""
-    labels = labels_of(subject.val.y, subject.pipeline.num_classes)
+    labels = labels_of(subject.val.y, subject.classes)
     outputs = [varied(subject, seed)(subject.val).float() for seed in (0, 1)]
     if labels is None or outputs[0].ndim != 2 or outputs[0].shape[1] <= int(labels.max()) or int(labels.min()) < 0:
         return None
@@ -254,7 +254,7 @@ def _is_other_scale(scale: float, subject: Subject) -> bool:
 def _scale_in_loss(subject: Subject) -> float:
     """What the training loss multiplies outputs by before its softmax, as large margins on cosines do: by that it grows
     where answers become more wrong."""
-    labels, classes = labels_of(subject.val.y, subject.pipeline.num_classes), subject.once(own_outputs).shape[1]
+    labels, classes = labels_of(subject.val.y, subject.classes), subject.once(own_outputs).shape[1]
     assert labels is not None
     answers = [each * F.one_hot((labels + 1) % classes, classes).float() for each in WRONG_BY]
     try:
@@ -283,7 +283,7 @@ def _scale_in_steps(subject: Subject) -> float:
 
 def _over_other_axes(subject: Subject) -> Iterator[tuple[int, float]]:
     """The cross-entropy of outputs whose softmax is taken along another axis than that of the classes, by that axis."""
-    outputs, labels = varied(subject)(subject.val).float(), labels_of(subject.val.y, subject.pipeline.num_classes)
+    outputs, labels = varied(subject)(subject.val).float(), labels_of(subject.val.y, subject.classes)
     axis = 1 if labels is not None and outputs.ndim == 2 else subject.once(axis_of_classes)
     labels = subject.val.y.long() if labels is None else labels
     if axis is None or outputs.shape[axis] <= int(labels.max()):  # as of one score for two classes

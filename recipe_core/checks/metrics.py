@@ -81,7 +81,7 @@ Answers = Callable[[Sample], torch.Tensor]
 def accuracy_of_known_answers_is_right(subject: Subject):
     """A model whose answers are all right has accuracy 1, one whose answers are all wrong has 0, and one that is right
     for some of the samples has the share of those."""
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
     if not classes or labels_of(subject.val.y, classes) is None:
         return skipped("There are no classes to be right about.")
     if int(_labels(subject, subject.val).min()) < 0:
@@ -145,7 +145,7 @@ def _right(subject: Subject, which: Answers) -> Answers:
 
     How sure they are is no matter, unless outputs are compared over the batch instead of over the classes.
     """
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
 
     def answer(sample: Sample) -> torch.Tensor:
         labels = _labels(subject, sample)
@@ -157,7 +157,7 @@ def _right(subject: Subject, which: Answers) -> Answers:
 
 
 def _labels(subject: Subject, sample: Sample) -> torch.Tensor:
-    labels = labels_of(sample.y, subject.pipeline.num_classes)
+    labels = labels_of(sample.y, subject.classes)
     assert labels is not None
     return labels
 
@@ -227,7 +227,7 @@ def _over_the_batch(subject: Subject, accuracies: list[float]) -> bool:
     sample = subject.val
     for which, accuracy in zip(KINDS.values(), accuracies, strict=True):
         outputs, labels = _right(subject, which)(sample), _labels(subject, sample)
-        if outputs.shape != (len(labels), subject.pipeline.num_classes):
+        if outputs.shape != (len(labels), subject.classes):
             return False
         said = torch.cat([batch.float().softmax(0).argmax(1) for batch in outputs.split(sample.sizes)])
         if not _near(accuracy, float((said == labels).float().mean())):
@@ -246,7 +246,7 @@ def _ignores_labels(subject: Subject, name: str, all_right: float) -> bool:
     if subject.val.y.ndim != 1 or subject.val.y.is_floating_point():
         return False
     said = _right(subject, _all)(subject.val)
-    batches = [(x, (y + 1) % subject.pipeline.num_classes) for x, y in subject.val.batches]
+    batches = [(x, (y + 1) % subject.classes) for x, y in subject.val.batches]
     others = Sample(batches, subject.val.complete, 0.0)
     return evaluate(subject, subject.model(), lambda sample: said, [others]).metrics.get(name) == all_right
 

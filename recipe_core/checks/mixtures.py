@@ -34,7 +34,7 @@ def mixed_images_have_mixed_labels(subject: Subject) -> Iterator[Result]:
     for name, change in _changes(subject).items():
         tried = list(_tried(subject, name, change))
         kept = [each for each in (_kept(*one) for one in tried) if each is not None]
-        classes = subject.pipeline.num_classes
+        classes = subject.classes
         told = [each for each in (untold(*one, classes) for one in tried) if each is not None]
         known |= bool(kept or told)
         if len(kept) == len(tried) > 1 and max(kept) < MOST_DISTURBED:

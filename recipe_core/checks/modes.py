@@ -32,8 +32,8 @@ def both_modes_take_the_same_way(subject: Subject):
     enough = next((at for at, seen in enumerate(itertools.accumulate(subject.train.sizes), 1) if seen >= ASKED), None)
     asked = subject.train.batches[:enough]
     of_one_shape = len({y.shape[1:] for _, y in asked}) == 1
-    labels = labels_of(torch.cat([y.cpu() for _, y in asked]), subject.pipeline.num_classes) if of_one_shape else None
-    if labels is None or subject.is_large or subject.pipeline.num_classes < 2:
+    labels = labels_of(torch.cat([y.cpu() for _, y in asked]), subject.classes) if of_one_shape else None
+    if labels is None or subject.is_large or subject.classes < 2:
         return skipped("There are no classes that are told, or no time.")
     with subject.untouched():
         model = subject.copy(rehearse(subject, PATIENT).model)
@@ -65,7 +65,7 @@ def _answers(subject: Subject, model: nn.Module, training: bool, asked: list) ->
         return None
     told = torch.cat(outputs)
     rows = sum(len(y) for _, y in asked)
-    return told.argmax(1).cpu() if told.shape == (rows, subject.pipeline.num_classes) else None
+    return told.argmax(1).cpu() if told.shape == (rows, subject.classes) else None
 
 
 @check(family="model", stage=2, cost=0.5, causes=[MIXED])

@@ -23,7 +23,7 @@ def targets_move_with_their_images(subject: Subject):
     """In regression a learner of augmented training samples tells as much of others of them as one of validation
     samples tells of those, unless augmentation moves what the target says and the target stays."""
     both = subject.once(lessons)
-    if subject.pipeline.num_classes or not both.usable or not changes_from_pass_to_pass(subject):
+    if subject.classes or not both.usable or not changes_from_pass_to_pass(subject):
         return skipped("It is no regression whose training samples are augmented.")
     in_training, in_validation = (agreement(each.learner.held_out, each.targets) for each in (both.train, both.val))
     said = f"Of the targets {in_validation:.0%} are told in validation, {max(0.0, in_training):.0%} in training"

@@ -66,7 +66,7 @@ class Objective:
         with torch.no_grad():
             self.like = subject.outputs(subject.model().eval(), x).detach().float().cpu()
         self._shape = self.like.shape
-        classes, labels = subject.pipeline.num_classes, labels_of(self.targets, subject.pipeline.num_classes)
+        classes, labels = subject.classes, labels_of(self.targets, subject.classes)
         by_place = self.like.ndim == 3 and labels is None and self.targets.shape == self.like.shape[:2]
         if by_place and not subject.once(loss_looks_ahead):
             labels, self.like = self.targets.flatten().long(), self.like.flatten(0, 1)
@@ -294,7 +294,7 @@ def the_loss_prefers_the_truth(subject: Subject):
 
 
 def _prefers_the_targets(subject: Subject, asked: Objective):
-    if subject.pipeline.num_classes or asked.targets.shape != asked.like.shape:
+    if subject.classes or asked.targets.shape != asked.like.shape:
         return skipped("It is not known which outputs would be right.")
     targets = asked.wanted
     right, far, others = (
@@ -312,7 +312,7 @@ def wrong_answers_have_a_gradient(subject: Subject):
     asked = subject.once(objective)
     if asked.labels is not None:
         outputs = asked.wrong(WRONG_BY)
-    elif not subject.pipeline.num_classes and asked.targets.shape == asked.like.shape:
+    elif not subject.classes and asked.targets.shape == asked.like.shape:
         outputs = asked.wanted + 3 * asked.wanted.std(0)
     else:
         return skipped("It is not known which answers would be wrong.")
@@ -329,7 +329,7 @@ def wrong_answers_have_a_gradient(subject: Subject):
 @check(family="model", stage=2, cost=0.2, causes=[MISMATCHED])
 def one_output_per_class(subject: Subject):
     """The model has as many outputs as there are classes (one is enough for two)."""
-    classes, shape = subject.pipeline.num_classes, tuple(subject.once(objective).like.shape)
+    classes, shape = subject.classes, tuple(subject.once(objective).like.shape)
     if not classes or len(shape) != 2 or shape == tuple(subject.once(objective).targets.shape):
         return skipped("The outputs are not one row of classes per sample.")
     if shape[1] > classes + 1 and not names_classes(subject):

@@ -96,7 +96,7 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
 @check(family="evaluation", stage=2, cost=0.5, causes=[SUMMED, WRONG])
 def metrics_of_a_regression_are_right(subject: Subject):
     """Right outputs have no error and an R2 of 1, and that of others is the share of the variance that they tell."""
-    if subject.pipeline.num_classes or not answers_are_heard(subject):
+    if subject.classes or not answers_are_heard(subject):
         return skipped("There is no regression whose outputs can be replaced.")
     like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y)
     if like[0].numel() != y[0].numel():
@@ -197,7 +197,7 @@ def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:
 def accuracy_of_several_answers_is_right(subject: Subject):
     """Where a sample has several labels, or one for each of its places, an accuracy is 1 for outputs that are all
     right, and 0 for outputs that are all wrong."""
-    y, classes = subject.val.y, subject.pipeline.num_classes
+    y, classes = subject.val.y, subject.classes
     if not classes or labels_of(y, classes) is not None or not answers_are_heard(subject):
         return skipped("There are not several answers a sample that can be replaced.")
     yes_or_no = y.is_floating_point() and bool(((y == 0) | (y == 1)).all())
@@ -324,7 +324,7 @@ def areas_depend_on_how_sure_answers_are(subject: Subject):
 
 def _partly_right(subject: Subject, seed: int) -> torch.Tensor | None:
     """Outputs of which the same are right for each seed, and others are sure; None where that cannot be said."""
-    like, y, classes = subject.once(own_outputs), subject.val.y.float(), subject.pipeline.num_classes
+    like, y, classes = subject.once(own_outputs), subject.val.y.float(), subject.classes
     labels = labels_of(subject.val.y, classes)
     shape = (len(y), *([] if labels is not None else y.shape[1:]))
     right = torch.rand(shape, generator=torch.Generator().manual_seed(0)) < RIGHT
@@ -341,11 +341,11 @@ def _partly_right(subject: Subject, seed: int) -> torch.Tensor | None:
 def _scores(subject: Subject, sure: float) -> torch.Tensor | None:
     """Right answers by one score each: of two classes, of several labels, or of each pixel; None if there are none."""
     like, y = subject.once(own_outputs), subject.val.y
-    labels = labels_of(y, subject.pipeline.num_classes)
-    if subject.pipeline.num_classes == 2 and labels is not None and like[0].numel() == 1:
+    labels = labels_of(y, subject.classes)
+    if subject.classes == 2 and labels is not None and like[0].numel() == 1:
         return answers(labels, like, sure)
     yes_or_no = bool(((y == 0) | (y == 1)).all()) and labels is None
-    if not subject.pipeline.num_classes or not yes_or_no or like.shape[1:] != y.shape[1:] or not bool((like < 0).any()):
+    if not subject.classes or not yes_or_no or like.shape[1:] != y.shape[1:] or not bool((like < 0).any()):
         return None
     return (2 * y.float() - 1) * sure
 

@@ -13,6 +13,7 @@ import torch
 
 from recipe_core.checks.keep import as_found
 from recipe_core.checks.parts import Parts
+from recipe_core.checks.result import Untold
 from recipe_core.checks.whole import Whole
 from recipe_core.training.pipeline import Pipeline
 
@@ -27,6 +28,14 @@ def over_packed(pipeline: Pipeline, parts: Parts) -> Pipeline:
         images, targets = augment(parts.taken_apart(x), _own(y))  # type: ignore[misc]
         return parts.packed(images), targets
 
+    def judged(outputs: Any, y: Any, *more: Any, **named: Any) -> Any:
+        try:
+            return loss_fn(outputs, _own(y), *more, **named)
+        except Exception as error:  # a loss may raise anything for targets that only the train step reads
+            if isinstance(y, Whole):
+                raise Untold(f"loss_fn takes no y that is a {type(y.x).__name__}.") from error
+            raise
+
     def stepped(model, batch, *rest, **named):
         return step(model, (parts.taken_apart(batch[0]), _own(batch[1])), *rest, **named)
 
@@ -36,7 +45,7 @@ def over_packed(pipeline: Pipeline, parts: Parts) -> Pipeline:
     return replace(
         pipeline,
         forward=lambda model, x: forward(model, parts.taken_apart(x)),
-        loss_fn=lambda outputs, y, *more, **named: loss_fn(outputs, _own(y), *more, **named),
+        loss_fn=judged,
         train_step=stepped,
         evaluate=lambda model, loader: evaluate(model, _Apart(loader, parts)),
         augment=augmented if augment else None,

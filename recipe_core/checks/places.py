@@ -177,7 +177,7 @@ def _alike(influence: torch.Tensor) -> float:
 @check(family="model", stage=2, cost=2, causes=[ORDER])
 def order_is_seen_where_it_matters(subject: Subject):
     """Where the targets depend on the order of the words, so do the outputs."""
-    x, labels = subject.drawn_train.x, labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    x, labels = subject.drawn_train.x, labels_of(subject.drawn_train.y, subject.classes)
     if x.is_floating_point() or x.ndim != 2 or x.shape[1] < FEWEST_PLACES or labels is None:
         return skipped("The inputs are no texts with a class each.")
     asked = batch_of(subject)

@@ -284,7 +284,7 @@ def _are_told_otherwise(subject: Subject, both: Lessons) -> bool:
         by_chance = math.sqrt(size / (2 * math.pi) * sum(1 / len(each) for each in labels if each is not None))
         return float((shares[0] - shares[1]).abs().sum()) / 2 > OTHER_SHARES + by_chance
     splits = [sample.y.flatten() for sample in (subject.drawn_train, subject.drawn_val)]
-    if not subject.pipeline.num_classes:
+    if not subject.classes:
         shift = splits[0].float().mean() - splits[1].float().mean()
         return len(torch.cat(splits).unique()) == 2 and abs(float(shift)) > RARER * float(splits[0].float().std())
     known = [set(each.unique().tolist()) for each in splits]
@@ -318,7 +318,7 @@ def _codes_hold_less(subject: Subject) -> Result | None:
     if any(x is None for x in spelled):
         return None
     pairs = zip(spelled, samples, strict=True)
-    both = Lessons(*(lesson(Sample([(x, sample.y)], True, 0.0), subject.pipeline.num_classes) for x, sample in pairs))
+    both = Lessons(*(lesson(Sample([(x, sample.y)], True, 0.0), subject.classes) for x, sample in pairs))
     return _lost(subject, both) if both.usable else None
 
 

@@ -124,7 +124,7 @@ def _miss(subject: Subject, model: nn.Module, x: torch.Tensor) -> float:
 
 
 def _known(subject: Subject, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    labels = labels_of(y, subject.pipeline.num_classes)
+    labels = labels_of(y, subject.classes)
     with torch.no_grad():
         outputs = subject.outputs(model, x).cpu()
     if labels is None or outputs.ndim != 2 or outputs.shape[1] < 2:

@@ -183,7 +183,7 @@ def evaluate(
         answering.remove()
     if given and not trial.inputs and trial.training | trial.evaluating:
         raise Untold("evaluate asks layers of the model by themselves: its outputs cannot be replaced.")
-    if given and all(replay.asked_of.values()) and not (subject.pipeline.num_classes and given[0].ndim == 2):
+    if given and all(replay.asked_of.values()) and not (subject.classes and given[0].ndim == 2):
         raise Untold("evaluate asks about mirrored or otherwise changed samples, too, whose right outputs are changed.")
     numbers = {str(name): _number(value) for name, value in dict(returned).items()}
     trial.metrics = {name: value for name, value in numbers.items() if value is not None}
@@ -243,7 +243,7 @@ def names_classes(subject: Subject) -> bool:
     To the loss of embeddings all that counts is who is near whom, so that right answers are worth no more than the same
     answers with all classes renamed; to that of distances, small ones may be right where there are two classes.
     """
-    classes, (_, y) = subject.pipeline.num_classes, subject.val.batches[0]
+    classes, (_, y) = subject.classes, subject.val.batches[0]
     labels, like = labels_of(y.cpu(), classes), subject.once(own_outputs)
     if labels is None:
         return True
@@ -267,7 +267,7 @@ def names_classes(subject: Subject) -> bool:
 def _classes_have_outputs_of_their_own(subject: Subject) -> bool:
     """Whether for samples of most classes one output is told from all others by the loss, as the best to be high, or
     their own as the worst; of a code of bits several are equally good."""
-    classes, (_, y) = subject.pipeline.num_classes, subject.val.batches[0]
+    classes, (_, y) = subject.classes, subject.val.batches[0]
     labels, like = labels_of(y.cpu(), classes), subject.once(own_outputs)
     if labels is None or like.ndim != 2 or like.shape[1] < max(3, classes):
         return True

@@ -6,11 +6,12 @@ print(report); report.passed; report.to_frame(); report.to_html()
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import Any
 
 VERDICTS = ("fail", "error", "unsure", "pass", "skipped")  # in the order of a report
 WIDTH = 100  # letters of a line in a terminal
+MOST_SAID = 240  # letters of an error's message
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ def skipped(message: str) -> Result:
 
 class Untold(ValueError):
     """The pipeline cannot be asked what a check asks, which is skipped then; its text says why."""
+
+
+def named(error: Exception) -> str:
+    """What a pipeline raised, in a line: "RuntimeError: mat1 and mat2 shapes cannot be multiplied"."""
+    lines = str(error).strip().splitlines() or [""]
+    if any("Traceback" in line for line in lines):  # that of a loader's worker
+        return lines[-1].rstrip(".")
+    told = shorten(lines[0], MOST_SAID, placeholder=" ...")  # torch names all backends there are
+    return f"{type(error).__name__}{': ' if told else ''}{told.rstrip('.')}"
 
 
 class AuditReport:

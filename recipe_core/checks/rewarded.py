@@ -52,7 +52,7 @@ def metrics_like_what_the_loss_likes(subject: Subject):
     other samples."""
     if not answers_are_heard(subject):
         return skipped("The model's outputs cannot be replaced where `forward` finds them.")
-    known = can_be_said(subject) if subject.pipeline.num_classes else is_error(subject)
+    known = can_be_said(subject) if subject.classes else is_error(subject)
     if known:
         return skipped("It is known which outputs are right: other checks ask about them.")
     sample = subject.val
@@ -86,7 +86,7 @@ def random_outputs_are_not_perfect(subject: Subject):
     trials = [_metrics(subject, subject.val, _drawn(subject, seed)) for seed in range(DRAWN)]
     for name in filter(HIGHER_IS_BETTER.search, map(str.lower, trials[0])):
         among = [int(each) for each in re.findall(r"\d+", name)]
-        if subject.pipeline.num_classes and max(among, default=0) >= subject.pipeline.num_classes:
+        if subject.classes and max(among, default=0) >= subject.classes:
             continue  # among the best five of five all are right
         values = [{key.lower(): value for key, value in each.items()}.get(name) for each in trials]
         if all(value in (1, 100) for value in values):
@@ -109,7 +109,7 @@ def intervals_of_the_loss_hold_the_targets(subject: Subject):
     """Where a sample has several outputs, as quantiles, and evaluate tells how many targets lie between two, more do
     for the constants that the loss likes best than for these in the opposite order."""
     like, y = subject.once(own_outputs), subject.val.y
-    if subject.pipeline.num_classes or y.numel() != len(y) or like.ndim != 2 or like.shape[1] < 2:
+    if subject.classes or y.numel() != len(y) or like.ndim != 2 or like.shape[1] < 2:
         return skipped("There are no several outputs for one target.")
     if not answers_are_heard(subject) or not any(map(COVERAGE.search, evaluate(subject, subject.model()).metrics)):
         return skipped("evaluate tells no share of targets that lie in an interval.")

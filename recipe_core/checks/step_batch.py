@@ -99,7 +99,7 @@ def _pair(run: Rehearsal, step: int, far: float) -> tuple[torch.Tensor, torch.Te
 
 def _mixed_without_labels(subject: Subject, run: Rehearsal) -> float:
     """How much of what is in the images the labels that the loss gets do not tell; the mean over some steps."""
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
     found = [each for step in range(len(run.batches)) if (each := _untold(run, step, classes)) is not None]
     return sum(found) / len(found) if found else 0.0
 

@@ -24,6 +24,7 @@ from recipe_core.checks.packed import columns_are_codes, over_packed
 from recipe_core.checks.parts import Parts
 from recipe_core.checks.result import Untold
 from recipe_core.checks.sample import Sample, rows_of
+from recipe_core.checks.targets import classes_of_places
 from recipe_core.checks.texts import longest_first
 from recipe_core.checks.whole import Whole
 from recipe_core.training.checkpoint import seed_everything
@@ -173,6 +174,11 @@ class Subject:
         return min(found, default=0.0)
 
     @property
+    def classes(self) -> int:
+        """Of each target, or of each place of it; 0 for regression and all else."""
+        return self.pipeline.num_classes or self.once(classes_of_places)
+
+    @property
     def is_large(self) -> bool:
         """Whether the model has not the time for all that was drawn."""
         return self.train is not self.drawn_train
@@ -237,9 +243,10 @@ class Subject:
             parts = f" of {len(drawn)}" if isinstance(drawn, Sized) else ""
             raise TypeError(f"it gave a {type(drawn).__name__}{parts}; let a collate_fn make a pair of it")
         x, y = drawn
-        if not isinstance(y, torch.Tensor):
-            return self.parts.packed(x), Whole(y)
-        return self.parts.packed(x, len(y) if y.ndim else 0), y
+        for name, part in (("x", x), ("y", y)):
+            if isinstance(part, torch.Tensor) and not part.ndim:
+                raise TypeError(f"its {name} is a single number; give one for each sample, of shape (n,)")
+        return (self.parts.packed(x, len(y)), y) if isinstance(y, torch.Tensor) else (self.parts.packed(x), Whole(y))
 
     def _raw(self, given: Iterable | None, loader: Iterable) -> Sample | None:
         if given is not None:

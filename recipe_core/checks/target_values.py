@@ -121,7 +121,7 @@ def _in_one_shape(subject: Subject) -> bool:
 
 
 def _range(subject: Subject) -> Result | None:
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
     for name, sample in (("training", subject.drawn_train), ("validation", subject.drawn_val)):
         y = sample.y
         if not classes or not len(y):
@@ -158,7 +158,7 @@ def _means_negatives(subject: Subject, sample: Sample) -> bool:
     if batch is None:
         return False
     outputs, y = subject.outputs(subject.model().eval(), batch[0]), batch[1].to(subject.device)
-    from_the_end = torch.where(y < 0, y + subject.pipeline.num_classes, y)
+    from_the_end = torch.where(y < 0, y + subject.classes, y)
     with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
         own, last = (float(subject.pipeline.loss_fn(outputs, each).mean()) for each in (y, from_the_end))
         return math.isfinite(own) and not math.isclose(own, last, rel_tol=1e-6)
@@ -224,7 +224,7 @@ def _left_out(subject: Subject) -> Result | None:
 
 def _one_value(subject: Subject) -> Result | None:
     y, val = subject.drawn_train.y.float(), subject.drawn_val.y.float()
-    if not subject.pipeline.num_classes and min(len(y), len(val)) >= 20:
+    if not subject.classes and min(len(y), len(val)) >= 20:
         whole, there = (float((each == each.round()).float().mean()) for each in (y, val))
         if max(whole, there) == 1 and min(whole, there) < 0.5:
             name = "training" if whole == 1 else "validation"
@@ -242,7 +242,7 @@ def _one_value(subject: Subject) -> Result | None:
                 f"Targets are whole numbers, {len(values)} of them, mostly 0; are they counts, or were they cut off?"
             )
     constant = len(y) >= 20 and bool((y == y[:1]).all())
-    if subject.pipeline.num_classes or not constant or not subject.once(targets_are_read):
+    if subject.classes or not constant or not subject.once(targets_are_read):
         return None
     told = f"All {len(y)} training targets are {float(y.flatten()[0]):g}"
     if not is_error(subject):
@@ -264,7 +264,7 @@ def targets_of_both_splits_are_on_one_scale(subject: Subject) -> Result:
     """Targets of a regression spread about as far in validation as in training, around about the same middle."""
     train, val = (sample.y.float().reshape(len(sample.y), -1) for sample in (subject.drawn_train, subject.drawn_val))
     train, val = (each[:, :: max(1, each.shape[1] // MOST_TARGETS)] for each in (train, val))  # some pixels of images
-    if subject.pipeline.num_classes or train.shape[1] != val.shape[1] or min(len(train), len(val)) < FEWEST:
+    if subject.classes or train.shape[1] != val.shape[1] or min(len(train), len(val)) < FEWEST:
         return skipped("There are no targets of a regression, or too few.")
     if not subject.once(targets_are_read) or not bool((train != train[:1]).any()):
         return skipped("The loss does not look at the targets, or those of training are all the same.")
@@ -297,7 +297,7 @@ def _targets_change(subject: Subject) -> bool:
 @check(family="data", stage=1, cost=0.4, causes=[MISSING])
 def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
     """Every class has samples in training and in validation."""
-    classes = subject.pipeline.num_classes
+    classes = subject.classes
     train, val = (labels_of(sample.y, classes) for sample in (subject.drawn_train, subject.drawn_val))
     if train is None or val is None or are_spread(subject.drawn_train.y):
         yield skipped("There are no classes, or targets are shares of several.")
@@ -325,7 +325,7 @@ def every_class_is_in_both_splits(subject: Subject) -> Iterator[Result]:
 
 def _is_told(subject: Subject) -> bool:
     """Whether outputs stand for classes, and are no embeddings, by which new ones are told apart."""
-    return can_say(subject.once(own_outputs), subject.pipeline.num_classes) and names_classes(subject)
+    return can_say(subject.once(own_outputs), subject.classes) and names_classes(subject)
 
 
 def _chance_of_none(drawn: int, shares: torch.Tensor, classes: int) -> float:
@@ -341,7 +341,7 @@ def _missing(subject: Subject, name: str, sample: Sample, here: torch.Tensor, th
     """Classes without samples here that cannot be missing by chance, given how frequent they are in the other split."""
     if not sample.complete:  # a part may be in order: then more of it, at random
         raw = subject.raw_train if name == "training" else subject.raw_val
-        more = labels_of(raw.y, subject.pipeline.num_classes) if raw else None
+        more = labels_of(raw.y, subject.classes) if raw else None
         if more is None:
             return None
         here = here + torch.bincount(more.clamp_min(0), minlength=len(here))[: len(here)]

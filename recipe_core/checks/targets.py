@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,28 @@ def labels_of(targets: torch.Tensor, num_classes: int) -> torch.Tensor | None:
             return (flat > 0).long()  # as hinge losses have them
         return flat.round().long() if torch.equal(flat.float(), flat.float().round()) else None
     return rows.argmax(1) if rows.shape[1] == num_classes and _are_one_each(rows.float()) else None
+
+
+@torch.no_grad()
+def classes_of_places(subject: Subject) -> int:
+    """How many classes each place of a text or a picture may have, where the pipeline names no number of them: as many
+    numbers as outputs have for each, if the loss is less for those that say the targets; 0 where there are none."""
+    if subject.train.is_whole:
+        return 0
+    x, y = (part.to(subject.device) for part in subject.train.batches[0])
+    if y.ndim < 2 or y.is_floating_point():
+        return 0
+    with contextlib.suppress(RuntimeError, ValueError, IndexError, TypeError):
+        outputs = subject.outputs(subject.model().eval(), x)
+        for axis in {1, outputs.ndim - 1}:
+            classes = outputs.shape[axis]
+            if outputs.shape[:axis] + outputs.shape[axis + 1 :] != y.shape or classes <= int(y.max()):
+                continue
+            said = [F.one_hot((y.long().clamp_min(0) + by) % classes, classes).movedim(-1, axis) for by in (0, 1)]
+            right, wrong = (float(subject.pipeline.loss_fn(SURE * each, y).float().mean()) for each in said)
+            if right < wrong and not subject.once(loss_looks_ahead):
+                return classes
+    return 0
 
 
 def _are_one_each(rows: torch.Tensor) -> bool:
@@ -117,6 +140,7 @@ def samples_are_judged_alone(subject: Subject) -> bool:
     return False
 
 
+@torch.enable_grad()
 def loss_looks_ahead(subject: Subject) -> bool:
     """Whether the loss compares what the model says at a place of a text with the target of the next place."""
     x, y = (part.to(subject.device) for part in subject.train.batches[0])

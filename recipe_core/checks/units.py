@@ -145,7 +145,7 @@ def gradients_reach_the_first_layers(subject: Subject):
 
 def _learns(subject: Subject) -> bool:
     """Whether training takes the loss below that of the best constant guess, as far as there is time to see it."""
-    labels = labels_of(subject.drawn_train.y, subject.pipeline.num_classes)
+    labels = labels_of(subject.drawn_train.y, subject.classes)
     lesson = subject.once(lessons).train
     if labels is None or not lesson.usable or lesson.strength < LEARNABLE:
         return True

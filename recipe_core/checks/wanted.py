@@ -48,7 +48,7 @@ def is_error(subject: Subject) -> bool:
 def takes_the_opposite(subject: Subject) -> bool:
     """Whether to the loss the opposite of the targets is as right as they are, as of rotations by quaternions."""
     like, y = subject.once(own_outputs), subject.val.batches[0][1].cpu().float()
-    if subject.pipeline.num_classes or like.numel() != y.numel():
+    if subject.classes or like.numel() != y.numel():
         return False
     with contextlib.suppress(*NO_OUTPUTS):
         off = y + float(subject.val.y.float().std())
@@ -68,7 +68,7 @@ def right_scale(subject: Subject) -> Scale | None:
     if is_error(subject):
         return Scale(torch.ones(1), torch.zeros(1))
     like = subject.once(own_outputs)
-    if subject.pipeline.num_classes or like[0].numel() != y[0].numel() or not torch.isfinite(y.float()).all():
+    if subject.classes or like[0].numel() != y[0].numel() or not torch.isfinite(y.float()).all():
         return None
     with contextlib.suppress(*NO_OUTPUTS):
         scale = _fitted(subject, y, like.shape[1:])

@@ -100,7 +100,7 @@ class Pipeline:
     model_fn: Callable[[], nn.Module]
     train_loader: Iterable  # yields (x, y) exactly as the network sees them; x may be a dict or tuple of tensors
     val_loader: Iterable
-    num_classes: int  # 0 for regression
+    num_classes: int  # of each target, or of each place; 0 for regression
     loss_fn: Callable = F.cross_entropy  # (outputs, targets) -> scalar
     optimizer_fn: Callable = default_optimizer  # model -> Optimizer
     scheduler_fn: Callable | None = None  # optimizer -> scheduler
