@@ -4,6 +4,7 @@ parts = Parts(functools.partial(columns_are_codes, pipeline))
 over_packed(pipeline, parts)  # the same pipeline, but for that
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -77,11 +78,12 @@ class _Apart:
 
 def columns_are_codes(pipeline: Pipeline, x: torch.Tensor) -> bool:
     """Whether the model looks up the numbers of each column in a table of its own, which has no row for another's."""
-    with as_found(), torch.no_grad():
-        x = x.cpu()
+    x = x.cpu()
+    with as_found(), torch.no_grad(), contextlib.suppress(Exception):  # as of a model that cannot be made
         model = copy.deepcopy(pipeline.model_fn()).cpu().eval()
         tried = [_refusal(pipeline, model, each) for each in (x, x.flip(1), x.roll(1, 1))]
-    return tried[0] is None and any(isinstance(each, IndexError) for each in tried[1:])
+        return tried[0] is None and any(isinstance(each, IndexError) for each in tried[1:])
+    return False
 
 
 def _refusal(pipeline: Pipeline, model: torch.nn.Module, x: torch.Tensor) -> Exception | None:

@@ -154,14 +154,19 @@ class Parts:
 
     Args:
         are_codes: whether whole numbers, (n, columns), are codes of their own in each column, and no words.
+        are_episodes: whether of several tensors, (n, ...) each, one is a set that all samples share.
     """
 
-    def __init__(self, are_codes: Callable[[torch.Tensor], bool] = lambda x: False) -> None:
-        self._are_codes = are_codes
+    def __init__(
+        self,
+        are_codes: Callable[[torch.Tensor], bool] = lambda x: False,
+        are_episodes: Callable[[Any], bool] = lambda x: False,
+    ) -> None:
+        self._are_codes, self._are_episodes = are_codes, are_episodes
         self._coded: dict[tuple, bool] = {}  # shape of a sample and dtype -> what was found of the first
         self._forms: dict[tuple, Form] = {}  # shape of a packed sample, and dtype -> how it was made
         self._texts: dict[tuple, Text | None] = {}  # names of the parts -> how they follow from words, if they do
-        self._odd: set[tuple] = set()  # names of parts that follow from words in some batches only
+        self._odd: dict[tuple, bool] = {}  # names of the parts -> whether they stay whole, though of as many rows
         self._bags: list[Bag] = []
         self._sparse: dict[tuple, torch.layout] = {}  # shape of a sample and dtype -> how it was stored
 
@@ -170,8 +175,8 @@ class Parts:
 
         Of a text with masks, lengths or positions it is the words; texts in one row become one each. Images are joined
         along their channels, smaller ones with zeros around them, and numbers beside them become planes; all else
-        becomes columns of a table. What is sparse becomes dense. What has not so many rows is a Whole, and so is a text
-        beside which stands what follows from its words in some batches only.
+        becomes columns of a table. What is sparse becomes dense. What has not so many rows is a Whole, and so are
+        episodes and a text beside which stands what follows from its words in some batches only.
         """
         if isinstance(x, Whole):
             return x
@@ -192,8 +197,10 @@ class Parts:
         names = [f"x{pytree.keystr(path)}" for path, _ in found]
         text = self._text(names, leaves, spec)
         if text and not text.follows(leaves):
-            self._odd.add(tuple(names))
-        if tuple(names) in self._odd:
+            self._odd[tuple(names)] = True
+        if tuple(names) not in self._odd:
+            self._odd[tuple(names)] = not (text or coded) and self._are_episodes(x)
+        if self._odd[tuple(names)]:
             return Whole(x)
         if text:
             return leaves[text.at]

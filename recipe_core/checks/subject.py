@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset, default_collate
 
+from recipe_core.checks.episodes import are_episodes
 from recipe_core.checks.keep import Kept
 from recipe_core.checks.packed import columns_are_codes, over_packed
 from recipe_core.checks.parts import Parts
@@ -65,7 +66,7 @@ class Subject:
     """A pipeline under audit. Nothing here is the caller's to keep: see `untouched`."""
 
     def __init__(self, pipeline: Pipeline, seconds: float = 60):
-        self.parts = Parts(functools.partial(columns_are_codes, pipeline))
+        self.parts = Parts(*(functools.partial(ask, pipeline) for ask in (columns_are_codes, are_episodes)))
         self.pipeline = over_packed(pipeline, self.parts)
         self.device = torch.device(pipeline.device)
         self.budget = seconds
