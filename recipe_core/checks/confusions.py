@@ -46,6 +46,7 @@ def taken_for_each_other(both: Lessons) -> str:
                 there > CONFUSED
                 and _mutual(across, one, other) > CONFUSED
                 and (apart < there / 3 or _surely_less(both, val, train, [(one, other)]))
+                and _surely_better(both, one, other)
             ):
                 return (
                     f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
@@ -211,6 +212,13 @@ def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, pairs: l
             less += sign * share
             variance += share * (1 - share) / max(1, count)
     return len(both.val.images) < len(both.train.images) and less > APART * variance**0.5
+
+
+def _surely_better(both: Lessons, one: int, other: int) -> bool:
+    """Whether validation tells two classes from each other better than training does: a learner of fewer samples may
+    as well take them for others yet."""
+    own, known = (_right_of_two(each, each.learner.held_out, one, other) for each in (both.train, both.val))
+    return known.share - own.share > APART * math.hypot(own.error, known.error)
 
 
 def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:

@@ -20,6 +20,11 @@ from recipe_core.checks.wanted import right_outputs, right_scale
 ROUNDING = 2e-3  # relative
 CORRECTED = 0.05  # of the error of others, that is left for right outputs where a bias is corrected, as of logarithms
 ERRORS = re.compile(r"mae|mse|err")
+# 1 for what is right
+OVERLAPS = re.compile(
+    r"^(?!.*(loss|dist)).*((^|_)[gm]?iou|dice|jaccard|(^|_)(pck|within|acc(uracy)?(_|@|$))|"
+    r"(^|_)corr(elation)?(_|$)|pearson|spearman|concord)"
+)
 DISTANCES = re.compile(r"^(?!.*(ub|bias|cent)).*(mae|mse)|^(val_)?loss$")  # of outputs and targets as they are
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
 LAST = 0.9  # of the answers
@@ -95,7 +100,8 @@ def metrics_do_not_depend_on_the_batches(subject: Subject):
 
 @check(family="evaluation", stage=2, cost=0.5, causes=[SUMMED, WRONG])
 def metrics_of_a_regression_are_right(subject: Subject):
-    """Right outputs have no error and an R2 of 1, and that of others is the share of the variance that they tell."""
+    """Right outputs have no error and an R2, a correlation or an overlap of 1, and the R2 of others is the share of the
+    variance that they tell."""
     if subject.classes or not answers_are_heard(subject):
         return skipped("There is no regression whose outputs can be replaced.")
     like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y)
@@ -126,6 +132,8 @@ def metrics_of_a_regression_are_right(subject: Subject):
                 f"{name} is {value:.4g} for outputs that are right, and {others[name]:.4g} where it should be "
                 f"{shares[0]:.4g}."
             )
+        if OVERLAPS.search(low) and not ERRORS.search(low) and value < RIGHT and value != others[name]:
+            return WRONG.failed(f"{name} is {value:.4g} for outputs that are right, {others[name]:.4g} for others.")
         if ERRORS.search(low) and math.isfinite(value) and abs(value) > CORRECTED * abs(others[name]):
             if scale := _other_scale(subject, name):
                 factor, added = scale

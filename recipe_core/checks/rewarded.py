@@ -163,8 +163,12 @@ def _liked(subject: Subject, sample: Sample) -> torch.Tensor | None:
     minimise(lambda: loss(outputs), outputs)
     found = outputs.detach().clamp(min=low)
     with torch.no_grad():
-        own, others = float(loss(found)), float(loss(found.roll(len(found) // 2 + 1, 0)))
-    return found.cpu() if 0 <= own < REWARDED * others else None
+        own, others, alike = (
+            float(loss(each)) for each in (found, found.roll(len(found) // 2 + 1, 0), found.mean(0).expand_as(found))
+        )
+    # A likelihood may be anything: more of it is had than where all samples are said to be alike.
+    is_less = own < REWARDED * others if own >= 0 else own < alike < others
+    return found.cpu() if is_less else None
 
 
 def _is_sum(loss: Callable[[torch.Tensor], torch.Tensor], outputs: torch.Tensor) -> bool:

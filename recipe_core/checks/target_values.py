@@ -19,6 +19,7 @@ from recipe_core.checks.wanted import is_error, right_outputs
 
 IGNORED = -100  # the label that torch's losses leave out by default
 SURE = 100.0  # logit
+FAINT = 0.1  # of a share
 LEAST_SHARE = 0.5  # that a target gives to its class
 FEW_VALUES = 6  # of targets that may have been cut off
 HARDLY_ANY = 2  # samples: of what is scaled to 0..1 and cut off, the largest alone is 1
@@ -67,8 +68,9 @@ def targets_fit_outputs_and_loss(subject: Subject) -> Iterator[Result]:
     if broken := _not_finite(subject):
         yield broken
         return
-    tried = (_broadcast(subject), _range(subject), _endless(subject), _one_value(subject), _left_out(subject))
-    found = [each for each in tried if each]
+    found = [
+        result for ask in (_broadcast, _range, _endless, _faint, _one_value, _left_out) if (result := ask(subject))
+    ]
     yield from found or [passed("Targets have the shape of the outputs and values that the loss takes.")]
 
 
@@ -187,6 +189,27 @@ def _endless(subject: Subject) -> Result | None:
                 sure=sure,
                 surer=surer,
             )
+    return None
+
+
+@torch.no_grad()
+def _faint(subject: Subject) -> Result | None:
+    """Shares that are nothing or next to nothing, as masks that were divided by 255 twice: the most that is said of a
+    place is that it is hardly there."""
+    x, y = subject.train.batches[0]
+    outputs, values = subject.outputs(subject.model().eval(), x), subject.train.y.unique()
+    y = y.to(outputs.device)
+    if outputs.shape != y.shape or len(values) != 2 or float(values[0]) != 0 or not float(values[1]) < FAINT:
+        return None
+    there, high = (y > 0).float(), float(values[1])
+    with contextlib.suppress(RuntimeError, ValueError, TypeError):
+        for right in (SURE * (2 * there - 1), there):  # logits, or shares
+            own, of_shares = (abs(float(subject.pipeline.loss_fn(right, each).mean())) for each in (y, there))
+            if of_shares < FAINT and of_shares < FAINT * own:
+                return OUT_OF_RANGE.failed(
+                    f"All targets are 0 or {high:.4g}, where the loss wants up to 1: outputs that say surely which are "
+                    f"above 0 have a loss of {own:.4g}, and of {of_shares:.4g} if these were 1."
+                )
     return None
 
 

@@ -1,10 +1,13 @@
 """Does the data win over weight decay, whether the optimizer, the train step or the loss adds it?"""
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from recipe_core.checks.rates import LEAPS, PATIENT, STEPS, Course, course, own_course, times
 from recipe_core.checks.registry import Cause, check
@@ -53,8 +56,8 @@ def data_wins_over_weight_decay(subject: Subject):
     optimizer = subject.optimizer(subject.model())
     most = max(float(group.get("weight_decay", 0) or 0) for group in optimizer.param_groups)
     own = subject.once(own_course)
-    penalty = _penalty(subject)
-    if not most and not penalty:
+    penalty, shrinking = _penalty(subject), _shrinking(subject)
+    if not most and not penalty and not shrinking:
         # No data pulls that fast: usual rates and decays shrink weights by a hundredth in so many steps.
         left = _length(own.run)
         if left < SHRUNK_BY_LOSS and _length(course(subject, times(0)).run) > SHRUNK_BY_LOSS:
@@ -62,10 +65,15 @@ def data_wins_over_weight_decay(subject: Subject):
                 f"In {len(own.run.losses)} steps all but {left:.0%} of the weights' length is gone, by the loss itself."
             )
         return skipped("There is no weight decay.")
-    decay, other = penalty.told if penalty else f"Weight decay is {most:g}", _without(subject, penalty)
+    decay = f"Weight decay is {most:g}"
+    if penalty:
+        decay = penalty.told
+    elif shrinking:
+        decay = f"The train step itself multiplies weights by {min(shrinking.values()):.4g} each time"
+    other = _without(subject, penalty, shrinking)
     told = _compared(own, other, decay)
     if told.verdict == "pass" and own.share - other.share > NOTICED:  # what it costs may grow from step to step
-        return _compared(course(subject, steps=PATIENT), _without(subject, penalty, PATIENT), decay)
+        return _compared(course(subject, steps=PATIENT), _without(subject, penalty, shrinking, PATIENT), decay)
     return told
 
 
@@ -92,8 +100,9 @@ def _compared(own: Course, other: Course, decay: str) -> Result:
     return passed(f"{told}.")
 
 
-def _without(subject: Subject, penalty: Penalty | None, steps: int = STEPS) -> Course:
-    """The same training without the optimizer's weight decay and without what the step adds to the loss."""
+def _without(subject: Subject, penalty: Penalty | None, shrinking: dict[str, float], steps: int = STEPS) -> Course:
+    """The same training without the optimizer's weight decay, without what the step adds to the loss, and without what
+    it does to the weights itself."""
     model = subject.model().train()
     strength = penalty.strength if penalty else {}
     pulled = [(each, strength[name]) for name, each in model.named_parameters() if name in strength]
@@ -103,10 +112,15 @@ def _without(subject: Subject, penalty: Penalty | None, steps: int = STEPS) -> C
             if penalty and weight.grad is not None:
                 weight.grad.sub_(PULLS[penalty.of](weight.detach()), alpha=by)
 
+    @torch.no_grad()
+    def stretch(*_) -> None:
+        for name, weight in model.named_parameters():
+            weight.div_(shrinking.get(name, 1.0))
+
     def change(optimizer: torch.optim.Optimizer) -> None:
-        for group in optimizer.param_groups:
-            group["weight_decay"] = 0.0
+        _relieved(optimizer)
         optimizer.register_step_pre_hook(relieve)
+        optimizer.register_step_post_hook(stretch)
 
     return course(subject, change, steps=steps, model=model)
 
@@ -132,6 +146,36 @@ def _penalty(subject: Subject) -> Penalty | None:
         if any(strength.values()):
             return Penalty(of, {name: by for name, by in strength.items() if by})
     return None
+
+
+def _relieved(optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+
+
+def _shrinking(subject: Subject) -> dict[str, float]:
+    """By what the train step multiplies weights in each step without a gradient and without the optimizer's decay."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def look(_: int, model: nn.Module) -> None:
+        seen.append({name: each.detach().clone() for name, each in model.named_parameters()})
+
+    with subject.untouched(), contextlib.suppress(Exception):  # as of a step that divides by its gradient
+        before = rehearse(subject, 2, scheduled=False, scale=0.0, change=_relieved, after=look).before
+        found = {name: _factor(each, *(after[name] for after in seen)) for name, each in before.items()}
+        return {name: factor for name, factor in found.items() if factor < 1}
+    return {}
+
+
+def _factor(*weights: torch.Tensor) -> float:
+    """What a weight was multiplied by from one to the next, each time; 1 if that is not all that was done to it."""
+    factors: list[float] = []
+    for old, new in itertools.pairwise(weights) if weights[0].is_floating_point() else ():
+        factor = float((old * new).sum() / old.square().sum().clamp_min(1e-30))
+        if not 0 < factor < 1 or float((new - factor * old).norm()) > EXACT * float((new - old).norm()):
+            return 1.0
+        factors.append(factor)
+    return factors[0] if len(factors) > 1 and math.isclose(*factors, rel_tol=EXACT) else 1.0
 
 
 def _share_of_pull(found: torch.Tensor, own: torch.Tensor, pull: torch.Tensor) -> float:

@@ -50,6 +50,19 @@ def masks_of_255_without_classes(broken):
     )
 
 
+@bug("data", "targets-out-of-range")
+def discs_divided_twice(broken):
+    """What says to be there is 1/255 where it should be 1: a network that never sees anything is right."""
+    x, y = discs()
+    loss = F.binary_cross_entropy_with_logits
+
+    def model():
+        return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
+
+    masks = (y == 1).float()[:, None] / (255 if broken else 1)
+    return of((x, masks), model, 0, loss, {"loss": loss})
+
+
 def cropped_discs(apart):
     """Windows of 12 of 16 pixels; pictures and masks from the same, or from one each. Validation is whole."""
     x, y = discs(800)

@@ -246,3 +246,16 @@ def a_new_optimizer_in_each_step(broken):
         plainly(loss, model, adam(model) if broken else optimizer)
 
     return healthy(textures(), "cnn", train_step=step_of(backward))
+
+
+@bug("optimisation", "weight-decay-wins")
+def weights_shrunk_in_the_step(broken):
+    """Decoupled decay by hand, not multiplied by the rate."""
+
+    def backward(loss, model, optimizer):
+        plainly(loss, model, optimizer)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(1 - 0.1 * (1 if broken else optimizer.param_groups[0]["lr"]))
+
+    return healthy(digits(), "mlp", train_step=step_of(backward))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.zoo.base import adam, evaluate_regression, healthy
+from tests.checks.zoo.base import adam, evaluate_by, evaluate_regression, healthy
 from tests.checks.zoo.case import bug
 from tests.checks.zoo.nets import mlp
 from tests.checks.zoo.sets import loader, positions
@@ -155,3 +155,49 @@ def a_scaled_target_cut_off(broken):
         return shares.long().float() if broken else shares
 
     return of_numbers(lambda: mlp(6, 1), scaled)
+
+
+@bug("evaluation", "loss-against-metric")
+def counts_taken_for_logarithms(broken):
+    """The network says how many; poisson_nll_loss is left to take it for the logarithm of that."""
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(1600, 6, generator=chance)
+    y = torch.poisson(torch.exp(1 + 0.6 * x[:, 0] - 0.4 * x[:, 1] * x[:, 2].sign()), generator=chance)[:, None]
+
+    def loss_fn(outputs, y):
+        return F.poisson_nll_loss(outputs, y, log_input=broken)
+
+    evaluate = evaluate_by({"loss": loss_fn, "mae": F.l1_loss})
+    loaders = loader(x[:1200], y[:1200], shuffle=True), loader(x[1200:], y[1200:], 80)
+    model = nn.Sequential(nn.Linear(6, 48), nn.SiLU(), nn.Linear(48, 1), nn.Softplus())
+    return Pipeline(
+        lambda: copy.deepcopy(model), *loaders, num_classes=0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam
+    )
+
+
+@bug("evaluation", "metric-wrong")
+def centres_taken_for_corners(broken):
+    """Boxes are centre and size; of the two that the metric compares it turns one only into corners."""
+    chance = torch.Generator().manual_seed(0)
+    size = 0.2 + 0.4 * torch.rand(1000, 2, generator=chance)
+    centre = size / 2 + (1 - size) * torch.rand(1000, 2, generator=chance)
+    places = (torch.arange(16) + 0.5) / 16
+    along, down = ((places - centre[:, at, None]).abs() < size[:, at, None] / 2 for at in (0, 1))
+    x = (down[:, :, None] & along[:, None]).float()[:, None]
+    x = x + 0.3 * torch.randn(x.shape, generator=chance)
+
+    def corners(boxes):
+        return torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+
+    def iou(outputs, y):
+        one, other = outputs if broken else corners(outputs), corners(y)
+        both = torch.cat([torch.maximum(one, other)[:, :2], torch.minimum(one, other)[:, 2:]], 1)
+        shared, first, second = ((each[:, 2:] - each[:, :2]).clamp_min(0).prod(1) for each in (both, one, other))
+        return (shared / (first + second - shared).clamp_min(1e-6)).mean()
+
+    y = torch.cat([centre, size], 1)
+    loaders = loader(x[:750], y[:750], shuffle=True), loader(x[750:], y[750:], 50)
+    evaluate = evaluate_by({"loss": F.l1_loss, "iou": iou})
+    return Pipeline(
+        lambda: mlp(256, 4), *loaders, num_classes=0, loss_fn=F.l1_loss, evaluate=evaluate, optimizer_fn=adam
+    )

@@ -216,3 +216,25 @@ def forty_to_one_and_hard_to_see():
         x=images.x[keep], y=images.y[keep], val_x=images.val_x[val_keep], val_y=images.val_y[val_keep], classes=2
     )
     return healthy(thin, "cnn")
+
+
+@unusual
+def waves_told_hardly():
+    """Sines, squares, saws and triangles at any phase: of two of them the reference learner knows little."""
+
+    def waves(count, seed):
+        chance = torch.Generator().manual_seed(seed)
+        y = torch.randint(4, (count,), generator=chance)
+        times, begins = 2 + 3 * torch.rand(count, 1, generator=chance), torch.rand(count, 1, generator=chance)
+        turn = (torch.arange(64) / 64 * times + begins) % 1
+        shapes = [torch.sin(2 * torch.pi * turn), torch.sign(turn - 0.5), 2 * turn - 1, 4 * (turn - 0.5).abs() - 1]
+        x = torch.stack(shapes, 1)[torch.arange(count), y]
+        x = x * (0.7 + 0.6 * torch.rand(count, 1, generator=chance))
+        return x + 0.12 * torch.randn(count, 64, generator=chance), y
+
+    def model():
+        layers = nn.Conv1d(1, 24, 5, 2, 2), nn.ReLU(), nn.Conv1d(24, 32, 5, 2, 2), nn.ReLU()
+        return nn.Sequential(nn.Unflatten(1, (1, 64)), *layers, nn.Flatten(), nn.Linear(512, 4))
+
+    train, val = loader(*waves(1000, 8), shuffle=True), loader(*waves(300, 9), 50)
+    return Pipeline(model, train, val, 4, optimizer_fn=adam)
