@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GROUND = {"errors", "settings", "store", "links", "metrics", "own_code", "time_limit"}
+GROUND = {"errors", "settings", "store", "links", "metrics", "own_code", "time_limit", "efficientnet"}
 TOP = {"runs", "audits", "workspace"}  # where data and training meet, and the door to all of it
 MAY_IMPORT = {
     "ground": {"ground"},

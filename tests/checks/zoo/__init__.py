@@ -20,6 +20,7 @@ from tests.checks.zoo import (  # noqa: F401  (importing them registers their ca
     other_data,
     pairs,
     regressions,
+    scenes,
     series,
     several_answers,
     several_inputs,

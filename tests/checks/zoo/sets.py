@@ -86,6 +86,33 @@ def photos() -> Images:
 
 
 @cache
+def scenes(train: int = 900, val: int = 300) -> Images:
+    """One of six figures, of any place, size, turn and colour on a ground of many, 3 x 32 x 32: pixels tell little."""
+    chance = np.random.default_rng(11)
+    y = chance.integers(0, 6, train + val)
+    return split(np.stack([_scene(kind, chance) for kind in y]).transpose(0, 3, 1, 2).copy(), y.astype(np.int64), val)
+
+
+def _scene(kind: int, chance: np.random.Generator, side: int = 32, finer: int = 4) -> np.ndarray:
+    """A disc, a triangle, a square, a star, a cross or a ring: uint8 (side, side, 3)."""
+    ground = Image.fromarray(chance.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    picture = ground.resize((side * finer, side * finer), Image.Resampling.BICUBIC)
+    pen, radius = ImageDraw.Draw(picture), chance.uniform(0.2, 0.38) * side * finer
+    centre, turn = chance.uniform(radius, side * finer - radius, 2), chance.uniform(0, 2 * np.pi)
+    colour = tuple(int(each) for each in chance.integers(0, 256, 3))
+    if kind in (0, 5):
+        box = [*(centre - radius), *(centre + radius)]
+        pen.ellipse(box, fill=None if kind else colour, outline=colour, width=int(radius / 3))
+    else:
+        corners, inner = {1: (3, 1.0), 2: (4, 1.0), 3: (10, 0.4), 4: (8, 0.55)}[kind]
+        angles = turn + 2 * np.pi * np.arange(corners) / corners
+        reach = radius * np.where(np.arange(corners) % 2, inner, 1.0)
+        around = centre + reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+        pen.polygon([tuple(point) for point in around], fill=colour)
+    return np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS))
+
+
+@cache
 def moons(train: int = 600, val: int = 200) -> Images:
     """A bright spot in one of two interlocking moons, 1 x 12 x 12: mirrored, it changes its class."""
     points, y = make_moons(train + val, noise=0.08, random_state=0)
