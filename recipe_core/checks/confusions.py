@@ -16,6 +16,7 @@ APART = 4.0  # deviations of a difference of two shares, of two classes of which
 PER_CLASS = 20  # samples, fewer of which tell nothing of a class
 MOST_CLASSES = 200
 BY_CHANCE = 3.0  # deviations of a share that guessing has
+GUESSED = 2.0  # the same, where other figures say so too
 AMONG = 0.1  # of the samples of one class: what those of another, called so, make up at least
 
 
@@ -46,7 +47,7 @@ def taken_for_each_other(both: Lessons) -> str:
                 there > CONFUSED
                 and _mutual(across, one, other) > CONFUSED
                 and (apart < there / 3 or _surely_less(both, val, train, [(one, other)]))
-                and _surely_better(both, one, other)
+                and _better_told(both, one, other)
             ):
                 return (
                     f"Classes {other} and {one} are each taken for the other in {there:.0%} of the training samples or "
@@ -123,6 +124,10 @@ class _Right:
     def error(self) -> float:
         return 0.5 / math.sqrt(max(1, self.count))
 
+    @property
+    def is_chance(self) -> bool:
+        return self.share - 0.5 < GUESSED * self.error
+
 
 def _right_of_two(split: Lesson, scores: torch.Tensor, one: int, other: int) -> _Right:
     """By the higher of the scores of these two; each class counts as much."""
@@ -151,7 +156,9 @@ def parted_by_augmentation(before: Lesson, after: Lesson) -> str:
         for other in range(one):
             there = min(float(augmented[one, other]), float(augmented[other, one]))
             apart = max(float(raw[one, other]), float(raw[other, one]))
-            if there > CONFUSED and apart < there / 3:
+            was, now = (_right_of_two(each, each.learner.held_out, one, other) for each in (before, after))
+            lost = now.is_chance and was.share - now.share > APART * math.hypot(was.error, now.error)
+            if there > CONFUSED and (apart < there / 3 or lost):
                 return (
                     f"Classes {other} and {one} are each taken for the other in {there:.0%} of the augmented training "
                     f"samples or more, in {apart:.0%} of the raw ones at most."
@@ -214,11 +221,13 @@ def _surely_less(both: Lessons, val: torch.Tensor, train: torch.Tensor, pairs: l
     return len(both.val.images) < len(both.train.images) and less > APART * variance**0.5
 
 
-def _surely_better(both: Lessons, one: int, other: int) -> bool:
-    """Whether validation tells two classes from each other better than training does: a learner of fewer samples may
-    as well take them for others yet."""
-    own, known = (_right_of_two(each, each.learner.held_out, one, other) for each in (both.train, both.val))
-    return known.share - own.share > APART * math.hypot(own.error, known.error)
+def _better_told(both: Lessons, one: int, other: int) -> bool:
+    """Whether validation tells two classes from each other better than training does, not only from all others: surely
+    so, or something where training tells nothing at all."""
+    pairs = ((both.train, both.train.learner.held_out), (both.val, both.across), (both.val, both.val.learner.held_out))
+    own, across, known = (_right_of_two(*pair, one, other) for pair in pairs)
+    told_nothing = own.is_chance and across.is_chance and not known.is_chance
+    return told_nothing or known.share - own.share > APART * math.hypot(own.error, known.error)
 
 
 def _shares(labels: torch.Tensor | None, scores: torch.Tensor, classes: int) -> torch.Tensor:

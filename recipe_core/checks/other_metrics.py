@@ -155,7 +155,7 @@ def metrics_of_a_regression_are_right(subject: Subject):
 def _blind(subject: Subject, usual: dict[str, float]) -> str:
     """Which error is none for outputs that are far from right, if one is."""
     like, y = subject.once(own_outputs), right_outputs(subject, subject.val.y)
-    mean, deviation = y.mean(0), y.std(0)
+    mean, deviation, off = y.mean(0), y.std(0), varied(subject)(subject.val)
     if not deviation.any():
         return ""
     # Both ways each: what is cut off at the bounds of the targets, or rounded, is none the wiser of one of them.
@@ -163,7 +163,9 @@ def _blind(subject: Subject, usual: dict[str, float]) -> str:
         ("too high, or too low, by their deviation", (y + deviation, y - deviation)),
         ("twice, or half, as far from their mean", (2 * y - mean, (y + mean) / 2)),
     ):
-        shaped = (outputs.reshape(len(y), *like.shape[1:]) for outputs in both)
+        shaped = [outputs.reshape(len(y), *like.shape[1:]) for outputs in both]
+        if sum(abs(_loss(subject, each)) for each in shaped) <= CORRECTED * abs(_loss(subject, off)):
+            continue  # to the pipeline's own loss they are right: it asks for a direction, say
         found = [evaluate(subject, subject.model(), _always(each), [subject.val]).metrics for each in shaped]
         for name in (each for each in usual if DISTANCES.search(each.lower())):
             value = sum(abs(each.get(name, math.nan)) for each in found)
@@ -173,6 +175,12 @@ def _blind(subject: Subject, usual: dict[str, float]) -> str:
                     "and targets are each brought to a scale of their own before they are compared."
                 )
     return ""
+
+
+@torch.no_grad()
+def _loss(subject: Subject, outputs: torch.Tensor) -> float:
+    """The pipeline's own, of outputs for the validation samples."""
+    return float(subject.pipeline.loss_fn(outputs.to(subject.device), subject.val.y.to(subject.device)).float().mean())
 
 
 def _other_scale(subject: Subject, name: str) -> tuple[float, float] | None:

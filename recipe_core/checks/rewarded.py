@@ -20,6 +20,7 @@ from recipe_core.checks.wanted import NO_OUTPUTS, is_error, minimise
 
 MOST = 2**21  # numbers of all outputs together
 SAME = 1e-4  # of a gradient
+SETTLED = 0.1  # of the first gradient: where a loss has a least; 0.04 with some outputs at their bound
 REWARDED = 0.5  # of the loss of outputs that are other samples', at most
 LOWER_IS_BETTER = re.compile(r"mae|mse|err|dist")
 HIGHER_IS_BETTER = re.compile(
@@ -159,16 +160,21 @@ def _liked(subject: Subject, sample: Sample) -> torch.Tensor | None:
 
     if not _is_sum(loss, outputs):
         return None
+    start = _slope(loss, outputs)
     outputs.requires_grad_()
     minimise(lambda: loss(outputs), outputs)
     found = outputs.detach().clamp(min=low)
     with torch.no_grad():
-        own, others, alike = (
-            float(loss(each)) for each in (found, found.roll(len(found) // 2 + 1, 0), found.mean(0).expand_as(found))
-        )
-    # A likelihood may be anything: more of it is had than where all samples are said to be alike.
-    is_less = own < REWARDED * others if own >= 0 else own < alike < others
+        own, others = float(loss(found)), float(loss(found.roll(len(found) // 2 + 1, 0)))
+    # A likelihood may be anything, and is at its least where it has no slope any more.
+    is_less = own < REWARDED * others if own >= 0 else own < others and _slope(loss, found) < SETTLED * start
     return found.cpu() if is_less else None
+
+
+def _slope(loss: Callable[[torch.Tensor], torch.Tensor], outputs: torch.Tensor) -> float:
+    asked = outputs.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        return float(torch.autograd.grad(loss(asked), asked)[0].abs().max())
 
 
 def _is_sum(loss: Callable[[torch.Tensor], torch.Tensor], outputs: torch.Tensor) -> bool:

@@ -73,7 +73,10 @@ def units_are_alive(subject: Subject):
         )
     if flat:
         told = f"In {len(flat)} of {len(lost)} layers {max(flat):.0%} of the activations are at their bounds"
-        by_scale = max((share for kind, share in _lost(subject, _standardised(inputs)) if kind != "Relu"), default=0)
+        by_scale = 1.0
+        if all(each.is_floating_point() for each in inputs):  # words have no scale
+            scaled = _lost(subject, _standardised(inputs))
+            by_scale = max((share for kind, share in scaled if kind != "Relu"), default=0)
         if by_scale < MOST_FLAT:
             results.append(NOT_SCALED.failed(f"{told}; with inputs of mean 0 and deviation 1 {by_scale:.0%} are."))
         else:

@@ -1,5 +1,6 @@
 """Bugs and unusual pipelines of augmentation: images mirrored or turned, with their labels or without."""
 
+import itertools
 import random
 
 import numpy as np
@@ -30,10 +31,10 @@ class Turned(Dataset):
         return x, y
 
 
-def arrows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def arrows(count: int, seed: int, noise: float = 0.25) -> tuple[torch.Tensor, torch.Tensor]:
     """Arrows to the right, left, up and down, anywhere."""
     chance = np.random.default_rng(seed)
-    x, y = chance.normal(0, 0.25, (count, 1, 20, 20)), chance.integers(0, 4, count)
+    x, y = chance.normal(0, noise, (count, 1, 20, 20)), chance.integers(0, 4, count)
     for number in range(count):
         row, column = chance.integers(5, 15, 2)
         arrow = np.zeros((20, 20))
@@ -83,6 +84,29 @@ def batches_of_mirrored_arrows(broken):
         raw_train_loader=raw,
         raw_val_loader=loader(few.val_x.float() / 255, few.val_y, 64),
     )
+
+
+@bug("data", "augmentation-changes-label")
+def arrows_mirrored_in_noise(broken):
+    """So much of it that of the few of validation little is learnt; labels are to be mirrored with their arrows."""
+    (x, y), val = arrows(600, 2, 0.3), loader(*arrows(200, 3, 0.3), 50)
+    raw = loader(x, y, 25, shuffle=True)
+    other = torch.tensor([1, 0, 2, 3])
+
+    def augment(x, y):
+        turned = torch.rand(len(x)) < 0.5
+        y = y if broken else torch.where(turned, other[y], y)
+        return torch.where(turned.view(-1, 1, 1, 1), x.flip(3), x), y
+
+    class Augmented:
+        def __len__(self):
+            return len(raw)
+
+        def __iter__(self):
+            return itertools.starmap(augment, raw)
+
+    loaders = {"augment": augment, "raw_train_loader": raw, "raw_val_loader": val}
+    return Pipeline(lambda: cnn(1, 4), Augmented(), val, 4, optimizer_fn=adam, **loaders)
 
 
 def drawn_arrows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

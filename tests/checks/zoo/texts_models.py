@@ -286,3 +286,34 @@ def a_transformer_by_adam_at_a_tenth(broken):
         Counter, loader(*texts(1500, 1), shuffle=True), loader(*texts(300, 2), 64), 3,
         optimizer_fn=partial(adam, rate=0.1 if broken else 1e-3),
     )  # fmt: skip
+
+
+class OfAllWords(nn.Module):
+    """The mean of all words, and two tanhs behind weights of some deviation."""
+
+    def __init__(self, deviation: float):
+        super().__init__()
+        self.words, self.layers = nn.Embedding(WORDS, 16), nn.ModuleList([nn.Linear(16, 48), nn.Linear(48, 48)])
+        self.scores = nn.Linear(48, 4)
+        for layer in self.layers:
+            nn.init.normal_(layer.weight, std=deviation)
+
+    def forward(self, words):
+        hidden = 2 * self.words(words).mean(1)
+        for layer in self.layers:
+            hidden = torch.tanh(layer(hidden))
+        return self.scores(hidden)
+
+
+@bug("model", "saturated-units")
+def tanhs_of_words_at_their_bounds(broken):
+    """A third of the words of a text are of its class's own four."""
+
+    def texts(count, seed):
+        chance = np.random.default_rng(seed)
+        y, x = chance.integers(0, 4, count), chance.integers(0, WORDS, (count, PLACES))
+        own = 4 * y[:, None] + chance.integers(0, 4, x.shape)
+        return torch.tensor(np.where(chance.random(x.shape) < 0.35, own, x)), torch.tensor(y)
+
+    loaders = loader(*texts(900, 0), shuffle=True), loader(*texts(250, 1), 64)
+    return Pipeline(lambda: OfAllWords(8.0 if broken else 0.15), *loaders, num_classes=4, optimizer_fn=adam)

@@ -301,3 +301,52 @@ def dials_and_angles():
     """One number is nearly all that they differ by: each has neighbours that look like copies, at other angles."""
     pictures, told = drawn(1800, 241, 28, 60, dial)
     return healthy(split(pictures, np.array(told, np.float32)[:, None], 300), "cnn")
+
+
+@unusual
+def a_bar_by_its_cosine():
+    """At twice its angle, as it looks the same the other way round; the loss asks for no length of the outputs."""
+    chance = np.random.default_rng(26)
+    angles, centres = chance.uniform(0, np.pi, 1000)[:, None, None], chance.uniform(-2, 2, (2, 1000, 1, 1))
+    rows, columns = np.mgrid[-8:8, -8:8]
+    right, down = columns - centres[0], rows - centres[1]
+    along, across = right * np.cos(angles) + down * np.sin(angles), down * np.cos(angles) - right * np.sin(angles)
+    x = ((abs(along) < 6) & (abs(across) < 1.5)) + chance.normal(0, 0.3, along.shape)
+    x, y = torch.tensor(x, dtype=torch.float32)[:, None], torch.tensor(2 * angles[:, 0, 0], dtype=torch.float32)
+    y = torch.stack([y.cos(), y.sin()], 1)
+
+    def loss_fn(outputs, y):
+        return (1 - F.cosine_similarity(outputs, y)).mean()
+
+    evaluate = evaluate_by({"loss": loss_fn})
+    loaders = loader(x[:750], y[:750], shuffle=True), loader(x[750:], y[750:], 64)
+    return Pipeline(lambda: cnn(1, 2), *loaders, 0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam)
+
+
+class Weighed(nn.Module):
+    """Three numbers, and how much the loss of each is to count (Kendall et al. 2018)."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.log_variances = mlp(6, 3), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x):
+        told = self.net(x)
+        return torch.cat([told, self.log_variances.expand_as(told)], 1)
+
+
+@unusual
+def weights_of_tasks_are_learnt():
+    """The loss has no least: of what is told rightly it falls with the variance, without end."""
+    chance = torch.Generator().manual_seed(31)
+    x = torch.randn(1600, 6, generator=chance)
+    y = torch.stack([x[:, 0] + x[:, 1].abs(), torch.sin(2 * x[:, 2]), x[:, 3] * x[:, 4]], 1)
+    y = y + torch.tensor([0.1, 0.3, 0.6]) * torch.randn(y.shape, generator=chance)
+
+    def loss_fn(outputs, y):
+        told, log_variances = outputs.chunk(2, 1)
+        return ((told - y).square() * (-log_variances).exp() + log_variances).mean() / 2
+
+    evaluate = evaluate_by({"loss": loss_fn, "mse": lambda outputs, y: F.mse_loss(outputs[:, :3], y)})
+    loaders = loader(x[:1200], y[:1200], shuffle=True), loader(x[1200:], y[1200:], 80)
+    return Pipeline(Weighed, *loaders, num_classes=0, loss_fn=loss_fn, evaluate=evaluate, optimizer_fn=adam)
