@@ -11,7 +11,7 @@ from tests.checks.zoo.base import adam, evaluate_regression, healthy
 from tests.checks.zoo.case import bug, unusual
 from tests.checks.zoo.nets import cnn, mlp
 from tests.checks.zoo.regressions import numbers
-from tests.checks.zoo.sets import digits, loader, photos, textures
+from tests.checks.zoo.sets import Made, digits, loader, photos, textures
 
 
 class Prepared(Dataset):
@@ -167,3 +167,12 @@ def a_stream_that_says_how_long_it_is():
         optimizer_fn=adam,
         evaluate=evaluate_regression,
     )
+
+
+@bug("data", "samples-drawn-unevenly", "samples-never-drawn")
+def an_index_cut_off_at_forty(broken):
+    """As it was when the pipeline was tried out: the first forty again and again."""
+    images = digits()
+    x, y, count = images.normalise(images.x), images.y, len(images.y)
+    train = Made(count, lambda row: (x[row % (40 if broken else count)], y[row % (40 if broken else count)]))
+    return healthy(images, "cnn", train_loader=DataLoader(train, 32, shuffle=True))
