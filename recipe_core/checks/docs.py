@@ -17,8 +17,8 @@ Written from the code by `python -m recipe_core.checks.docs > docs/audit.md`.
 - a leak between samples that are alike without being copies (the same patient twice), of fewer than one in a hundred,
   or of copies of simple drawings where training itself holds as many;
 - labels of which a simple learner learns nothing even where they are right, as of a puzzle that the model does not
-  solve at once either. It learns from pixels, or from what EfficientNet-Lite0, which ships with Recipe, sees in pictures
-  of 12 px and more where that teaches more;
+  solve at once either. It learns from pixels, or, where that teaches more, from what EfficientNet-Lite0, which ships
+  with Recipe, sees in pictures of 12 px and more;
 - up to a third of wrong labels (of two classes three in ten, as where two in three are drawn at random), which hard
   data and many hands leave, too, and which are a question then, unless they lie together in a stretch of the dataset;
 - an augmentation that makes another class of few samples only;
