@@ -240,11 +240,11 @@ def _outgrown(subject: Subject, told: str) -> Result | None:
         return None
     times_as_high = rates[-1] / meant
     last = course(subject, times(times_as_high), scheduled=False)
-    if last.share < EXPLODED:
+    if last.share < EXPLODED and not (last.share > 1 and last.highest > 10 * EXPLODED):
         return None
     return HIGH.failed(
         f"{told}; the schedule raises the rate from {meant:.2g} to {rates[-1]:.2g} at the end, where the loss goes to "
-        f"{last.after:.3g}.",
+        f"{last.after:.3g}, by way of {last.highest:.3g} times the first.",
         curve={
             "step": list(range(0, len(rates), max(1, len(rates) // 200))),
             "rate": rates[:: max(1, len(rates) // 200)],

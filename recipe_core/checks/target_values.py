@@ -262,10 +262,11 @@ def _one_value(subject: Subject) -> Result | None:
                 f"All but {rare} of {int(counts.sum())} targets are {usual:g}, as where numbers between 0 and 1 are "
                 "cut off to whole ones."
             )
-        mostly_none = usual == 0 and 2 < len(values) <= FEW_VALUES
+        mostly_none = usual == 0 and 2 < len(values) <= FEW_VALUES * (2 if float(values[0]) < 0 else 1)
         if whole == there == 1 and mostly_none and y.numel() == len(y) and is_error(subject):
             return WRONG_TYPE.unsure(
-                f"Targets are whole numbers, {len(values)} of them, mostly 0; are they counts, or were they cut off?"
+                f"Targets are whole numbers, {len(values)} of them, mostly 0; are they counts or differences, or were "
+                "they cut off?"
             )
     constant = len(y) >= 20 and bool((y == y[:1]).all())
     if subject.classes or not constant or not subject.once(targets_are_read):

@@ -284,3 +284,14 @@ def test_labels_that_tell_nothing_of_training_say_nothing_of_its_preparation():
     unrelated = torch.cat([y[(torch.arange(1400) * 7 + 3) % 1400], y[1400:]])
     train, val = loaders(x, unrelated, 1400, 397)
     assert not causes(healthy(train_loader=train, val_loader=val), "validation_is_prepared_like_training")
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(-5, "unsure"), (-2, "unsure"), (0, "unsure"), (-20, "pass")])
+def test_whole_targets_that_are_mostly_none_are_asked_about(least, verdict):
+    """Counts may be so, and differences; deviations that were cut off are."""
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(800, 6, generator=chance)
+    y = (x[:, :1] * max(1, -least / 3) + 0.3 * torch.randn(800, 1, generator=chance)).trunc().clamp(least, -least or 5)
+    train, val = loaders(x, y.abs() if least == 0 else y)
+    pipeline = Pipeline(lambda: nn.Linear(6, 1), train, val, 0, loss_fn=F.mse_loss)
+    assert {each.verdict for each in look(pipeline, "targets_fit_outputs_and_loss")} == {verdict}

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import ExponentialLR
 from torch.utils.data import default_collate
 
 from recipe_core.training.pipeline import Pipeline
@@ -245,3 +246,30 @@ def clips_of_a_moving_spot():
         for frame in range(6):
             x[(number, frame, 0, *((start + ways[label] * frame) % 12))] += 4
     return table(x, y, 380, OfClips)
+
+
+class OneColumn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.state, self.next = nn.LSTM(1, 24, batch_first=True), nn.Linear(24, 1)
+
+    def forward(self, x):
+        return self.next(self.state(x[..., None])[0][:, -1])
+
+
+@bug("optimisation", "learning-rate-too-high")
+def a_rate_that_rises_to_the_end(broken):
+    """The network saturates at the end, and its loss comes down again to what it was at first."""
+    x, y = temperatures()
+    y = (y - 61) / 8
+    train, val = loader(x[:880], y[:880], 40, shuffle=True), loader(x[920:], y[920:], 64)
+    return Pipeline(
+        OneColumn,
+        train,
+        val,
+        num_classes=0,
+        loss_fn=F.mse_loss,
+        optimizer_fn=lambda model: adam(model, 5e-3),
+        scheduler_fn=lambda optimizer: ExponentialLR(optimizer, 1.02 if broken else 0.99),
+        total_steps=300,
+    )
