@@ -111,7 +111,8 @@ def dropped_by_chance(subject: Subject) -> float:
     """The share of outputs that are zero by chance in train mode, and none in eval mode."""
     model, x = subject.model(), subject.some(MOST)
     with torch.no_grad():
-        still = subject.outputs(model.eval(), x)
-        first, second = (subject.outputs(model.train(), x) == 0 for _ in range(2))
-    share = float((first ^ second).float().mean())
-    return float(first.float().mean()) if share > LEAST_DROPPED and not bool((still == 0).any()) else 0.0
+        still, first, second = (subject.outputs(model.train(mode), x) for mode in (False, True, True))
+    share = float(((first == 0) ^ (second == 0)).float().mean())
+    if share <= LEAST_DROPPED or bool((still == 0).any()) or not bool((first < 0).any()):  # a ReLU's are zero, too
+        return 0.0
+    return float((first == 0).float().mean())
