@@ -39,22 +39,28 @@ def reach(subject: Subject) -> Reach:
     found = []
     for trial in range(TRIALS):
         size = 1.0 if can_be_scaled else 2.0 ** (trial % 4)  # of words weights are
-        scaled = (x + torch.randn_like(x)) * 4.0 ** (trial % 4 - 1) if can_be_scaled else x
-        found.append(_outputs_near(subject, scaled, size if trial else 0.0))
+        scaled = (x + _noise(x, trial)) * 4.0 ** (trial % 4 - 1) if can_be_scaled else x
+        found.append(_outputs_near(subject, scaled, size if trial else 0.0, trial))
     told = _reach(torch.cat(found))
     if told.kind not in ("unit", "signed unit"):
         return told
-    return _reach(torch.cat([*found, *(_outputs_near(subject, x, size) for size in LARGE)]))
+    return _reach(torch.cat([*found, *(_outputs_near(subject, x, size, TRIALS) for size in LARGE)]))
 
 
 @torch.no_grad()
-def _outputs_near(subject: Subject, x: torch.Tensor, size: float) -> torch.Tensor:
+def _outputs_near(subject: Subject, x: torch.Tensor, size: float, trial: int) -> torch.Tensor:
     """What a model says whose weights differ from its own by so many times their deviation."""
     model = subject.model().eval()
-    for each in model.parameters() if size else ():
+    for number, each in enumerate(model.parameters() if size else ()):
         spread = each.std() if each.numel() > 1 else each.abs()
-        each.add_(torch.randn_like(each) * torch.nan_to_num(spread).clamp(min=0.1) * size)
+        each.add_(_noise(each, trial, number) * torch.nan_to_num(spread).clamp(min=0.1) * size)
     return subject.outputs(model, x).detach().float().cpu()
+
+
+def _noise(like: torch.Tensor, trial: int, number: int = 0) -> torch.Tensor:
+    """Other noise in each trial, also where the pipeline's own functions seed all chance anew."""
+    chance = torch.Generator().manual_seed(1000 * trial + number)
+    return torch.randn(like.shape, dtype=like.dtype, generator=chance).to(like.device)
 
 
 def in_form(subject: Subject, outputs: torch.Tensor) -> torch.Tensor:
@@ -71,8 +77,8 @@ def reach_in_steps(subject: Subject) -> Reach | None:
     for trial in range(TRIALS // 2):
         model = subject.model().train()
         with torch.no_grad():
-            for each in model.parameters():
-                each.add_(torch.randn_like(each) * torch.nan_to_num(each.std()).clamp(min=0.1) * 2.0**trial)
+            for number, each in enumerate(model.parameters()):
+                each.add_(_noise(each, trial, number) * torch.nan_to_num(each.std()).clamp(min=0.1) * 2.0**trial)
         calls = rehearse(subject, 1, model=model, scheduled=False).calls
         found += [call.outputs.float().cpu() for call in calls if isinstance(call.outputs, torch.Tensor)]
     if not found or any(each.shape[1:] != found[0].shape[1:] for each in found):
