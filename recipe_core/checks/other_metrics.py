@@ -22,8 +22,7 @@ CORRECTED = 0.05  # of the error of others, that is left for right outputs where
 ERRORS = re.compile(r"mae|mse|err")
 # 1 for what is right
 OVERLAPS = re.compile(
-    r"^(?!.*(loss|dist)).*((^|_)[gm]?iou|dice|jaccard|(^|_)(pck|within|acc(uracy)?(_|@|$))|"
-    r"(^|_)corr(elation)?(_|$)|pearson|spearman|concord)"
+    r"^(?!.*(loss|dist)).*((^|_)([gm]?iou|pck|within)|(^|_)corr(elation)?(_|$)|dice|jaccard|pearson|spearman|concord)"
 )
 DISTANCES = re.compile(r"^(?!.*(ub|bias|cent)).*(mae|mse)|^(val_)?loss$")  # of outputs and targets as they are
 BELOW, ABOVE = 0.45, 0.55  # scores on either side of one half
