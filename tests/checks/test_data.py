@@ -7,14 +7,13 @@ from torch.nn import functional as F
 from torch.utils.data import (
     DataLoader,
     Dataset,
-    IterableDataset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
 )
 
 from recipe_core.training.pipeline import Pipeline
-from tests.checks.world import causes, digits, healthy, loaders, look, net
+from tests.checks.world import Stream, causes, digits, healthy, loaders, look, net
 
 ALL = (
     "inputs_carry_information",
@@ -200,15 +199,9 @@ def test_validation_samples_that_drop_last_drops_are_found():
     assert causes(healthy(val_loader=val), "samples_are_drawn_equally_often") == {"samples-never-drawn"}
 
 
-class Stream(IterableDataset):
-    """Each worker gives all samples, as if it were alone."""
-
-    def __iter__(self):
-        return iter(zip(X[:300], Y[:300], strict=True))
-
-
 def test_workers_that_each_give_every_sample_are_found():
-    train = DataLoader(Stream(), 32, num_workers=2)
+    # No fork: what other tests of this process have loaded, as databases with threads, may not stand one.
+    train = DataLoader(Stream(), 32, num_workers=2, multiprocessing_context="forkserver")
     assert causes(healthy(train_loader=train), "samples_are_drawn_equally_often") == {"samples-drawn-unevenly"}
 
 

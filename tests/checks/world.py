@@ -3,7 +3,7 @@
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from recipe_core.checks.audit import run_check
 from recipe_core.checks.registry import checks
@@ -17,6 +17,14 @@ def digits():
     order = torch.randperm(len(found.target), generator=torch.Generator().manual_seed(0))
     x, y = torch.tensor(found.images[:, None], dtype=torch.float32)[order], torch.tensor(found.target)[order]
     return (x - x.mean()) / x.std(), y
+
+
+class Stream(IterableDataset):
+    """Each worker gives all samples, as if it were alone."""
+
+    def __iter__(self):
+        x, y = digits()
+        return iter(zip(x[:300], y[:300], strict=True))
 
 
 def net():
