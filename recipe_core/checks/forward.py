@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from recipe_core.checks.lessons import agreement, lesson
+from recipe_core.checks.lessons import lesson
 from recipe_core.checks.probe import evaluate, marks
 from recipe_core.checks.registry import Cause, check
 from recipe_core.checks.rehearsal import rehearsal
@@ -280,7 +280,7 @@ def _colour_is_lost(subject: Subject, model: nn.Module, x: torch.Tensor) -> str:
     by_colour, by_mixture = (lesson(each, subject.classes) for each in (sample, one))
     if not (by_colour.usable and by_mixture.usable):
         return ""
-    known, left = (max(0.0, agreement(each.learner.held_out, each.targets)) for each in (by_colour, by_mixture))
+    known, left = (max(0.0, each.known) for each in (by_colour, by_mixture))
     if left > known / 2 or by_colour.strength < SURE:
         return ""
     return (

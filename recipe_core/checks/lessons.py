@@ -59,11 +59,16 @@ class Lesson:
     def learner(self) -> Learner:
         return Learner(self.images, self.targets)
 
+    @property
+    def known(self) -> float:
+        """What a learner of the others knows of held-out samples' targets, as a share of all there is to know."""
+        return agreement(self.learner.held_out, self.targets)
+
     @functools.cached_property
     def strength(self) -> float:
         """How far what is learnt about held-out samples lies above what shuffled targets give, in deviations."""
         null = [agreement(self.learner.held_out_if(each), each) for each in self._shuffled()]
-        return _deviations(agreement(self.learner.held_out, self.targets), null)
+        return _deviations(self.known, null)
 
     def strength_from(self, other: Lesson) -> float:
         """The same of what is learnt from the other split."""

@@ -5,7 +5,7 @@ from torch.utils.data import default_collate
 
 from recipe_core.checks.augmentation import CHANGED, changes_from_pass_to_pass
 from recipe_core.checks.learner import as_images
-from recipe_core.checks.lessons import Lessons, agreement, lessons
+from recipe_core.checks.lessons import Lessons, lessons
 from recipe_core.checks.registry import check
 from recipe_core.checks.result import passed, skipped
 from recipe_core.checks.subject import Subject, by_index
@@ -25,7 +25,7 @@ def targets_move_with_their_images(subject: Subject):
     both = subject.once(lessons)
     if subject.classes or not both.usable or not changes_from_pass_to_pass(subject):
         return skipped("It is no regression whose training samples are augmented.")
-    in_training, in_validation = (agreement(each.learner.held_out, each.targets) for each in (both.train, both.val))
+    in_training, in_validation = (each.known for each in (both.train, both.val))
     said = f"Of the targets {in_validation:.0%} are told in validation, {max(0.0, in_training):.0%} in training"
     fewer = len(both.train.images) < len(both.val.images)
     if fewer or in_validation < TOLD or in_training > LESS * in_validation:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from recipe_core.checks.lessons import Lesson, Lessons, agreement, lesson, lessons
+from recipe_core.checks.lessons import Lessons, lesson, lessons
 from recipe_core.checks.sample import Sample
 from recipe_core.checks.subject import Subject
 from recipe_core.efficientnet import EfficientNetLite
@@ -28,7 +28,7 @@ def lessons_by_sight(subject: Subject) -> Lessons:
         return pixels
     splits = subject.drawn_train, subject.drawn_val
     features = Lessons(*(lesson(seen(subject, eyes, each), subject.classes) for each in splits))
-    known = [_known(each.train) + _known(each.val) for each in (features, pixels)]
+    known = [each.train.known + each.val.known for each in (features, pixels)]
     return features if known[0] > known[1] else pixels
 
 
@@ -37,7 +37,7 @@ def sight(subject: Subject) -> nn.Module | None:
     pixels, splits = subject.once(lessons), (subject.drawn_train, subject.drawn_val)
     if pixels.train.labels is None or pixels.val.labels is None or not all(_are_pictures(each.x) for each in splits):
         return None
-    if max(_known(pixels.train), _known(pixels.val)) > EASY:
+    if max(pixels.train.known, pixels.val.known) > EASY:
         return None
     return EfficientNetLite(SIDE).eval()
 
@@ -58,7 +58,3 @@ def seen(subject: Subject, eyes: nn.Module, sample: Sample) -> Sample:
 
 def _are_pictures(x: torch.Tensor) -> bool:
     return x.is_floating_point() and x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) >= LEAST_SIDE
-
-
-def _known(split: Lesson) -> float:
-    return agreement(split.learner.held_out, split.targets)

@@ -13,16 +13,20 @@ from tests.checks.zoo.sets import Made, loader
 from tests.checks.zoo.several_answers import OfPixels, discs, of
 
 
-@bug("data", "targets-out-of-range")
-def masks_of_zero_and_255(broken):
+def masks_of_discs(there: float, classes: int, **metrics) -> Pipeline:
+    """Where a disc is, as a number in place of 1."""
     x, y = discs()
     loss = F.binary_cross_entropy_with_logits
 
     def model():
         return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
 
-    masks = (y == 1).float()[:, None] * (255 if broken else 1)
-    return of((x, masks), model, 2, loss, {"loss": loss, "accuracy": lambda z, t: ((z > 0) == (t > 0)).float().mean()})
+    return of((x, (y == 1).float()[:, None] * there), model, classes, loss, {"loss": loss, **metrics})
+
+
+@bug("data", "targets-out-of-range")
+def masks_of_zero_and_255(broken):
+    return masks_of_discs(255 if broken else 1, 2, accuracy=lambda z, t: ((z > 0) == (t > 0)).float().mean())
 
 
 @bug("data", "targets-out-of-range")
@@ -53,14 +57,7 @@ def masks_of_255_without_classes(broken):
 @bug("data", "targets-out-of-range")
 def discs_divided_twice(broken):
     """What says to be there is 1/255 where it should be 1: a network that never sees anything is right."""
-    x, y = discs()
-    loss = F.binary_cross_entropy_with_logits
-
-    def model():
-        return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1))
-
-    masks = (y == 1).float()[:, None] / (255 if broken else 1)
-    return of((x, masks), model, 0, loss, {"loss": loss})
+    return masks_of_discs(1 / 255 if broken else 1, 0)
 
 
 def cropped_discs(apart):
